@@ -1,0 +1,68 @@
+package wire_test
+
+import (
+	"testing"
+
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
+)
+
+// hot is what happens for every frame of a busy session, by name. Each runs with
+// buffers that are large enough.
+func hot(t testing.TB) map[string]func() {
+	buffer := make([]byte, 0, 4096)
+	ack := &imv1.SendAck{ClientMsgId: "0198c0de-0000-7000-8000-000000000000", MessageId: 7190, ConversationSeq: 12}
+	binary, err := wire.AppendMessage(nil, wire.Proto, wire.OpSendAck, 7, ack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := wire.AppendMessage(nil, wire.Text, wire.OpSendAck, 7, ack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := (&imv1.Entry{Kind: "message", Message: &imv1.Message{Content: &imv1.Content{Text: "hello"}}}).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	json, err := wire.EntryJSON(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(form wire.Form, entry []byte) func() {
+		return func() {
+			b := wire.BeginDeliver(buffer, form)
+			b = wire.SpliceEntry(b, form, 123456789, entry)
+			b = wire.SpliceEntry(b, form, 123456790, entry)
+			wire.EndDeliver(b, 0, form, "")
+		}
+	}
+	return map[string]func(){
+		"split":         func() { wire.Split(binary, 65536) }, //nolint:errcheck // measured
+		"text parse":    func() { wire.ParseText(text) },      //nolint:errcheck // measured
+		"frame":         func() { wire.AppendFrame(buffer, wire.Proto, wire.OpSend, 7, entry) },
+		"text frame":    func() { wire.AppendFrame(buffer, wire.Text, wire.OpSend, 7, json) },
+		"proto message": func() { wire.AppendMessage(buffer, wire.Proto, wire.OpSendAck, 7, ack) }, //nolint:errcheck // measured
+		"proto splice":  deliver(wire.Proto, entry),
+		"JSON splice":   deliver(wire.JSON, json),
+		"text splice":   deliver(wire.Text, json),
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	for name, f := range hot(t) {
+		if n := testing.AllocsPerRun(200, f); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+func BenchmarkFrame(b *testing.B) {
+	for name, f := range hot(b) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f()
+			}
+		})
+	}
+}
