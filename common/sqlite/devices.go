@@ -1,0 +1,116 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/im-transfer/im"
+)
+
+const (
+	putDevice = `INSERT INTO devices (user, device, platform, family, created_ms) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (user, device) DO UPDATE SET platform = excluded.platform, family = excluded.family`
+	selectDevice  = "SELECT platform, family, created_ms FROM devices WHERE user = ? AND device = ?"
+	selectCursor  = "SELECT seq, receipted_seq FROM cursors WHERE user = ? AND device = ?"
+	signOut       = "UPDATE devices SET family = '' WHERE user = ? AND device = ? AND family = ?"
+	insertRefresh = "INSERT INTO refreshes (family, generation, at_ms) VALUES (?, ?, ?)"
+	selectRefresh = "SELECT generation, at_ms FROM refreshes WHERE family = ? ORDER BY generation DESC LIMIT 1"
+)
+
+// PutDevice adds a device, or gives an existing one a new platform and family.
+func (s *Store) PutDevice(ctx context.Context, d im.Device) error {
+	return s.write(ctx, "put device", func(t *tx) error {
+		user, err := t.userKey(d.UserID)
+		if err != nil {
+			return err
+		}
+		return t.exec(putDevice, user, packID(d.DeviceID), d.Platform, d.Family, d.CreatedAtMs)
+	})
+}
+
+// Device returns a device, or im.ErrNotFound.
+func (s *Store) Device(ctx context.Context, userID, deviceID string) (device im.Device, err error) {
+	err = s.read(ctx, "read device", func(c *conn) error {
+		user, err := s.users.key(c, userID)
+		if err != nil {
+			return err
+		}
+		device, err = loadDevice(c, user, userID, deviceID)
+		return err
+	})
+	return device, err
+}
+
+func loadDevice(c *conn, user int64, userID, deviceID string) (im.Device, error) {
+	device := im.Device{UserID: userID, DeviceID: deviceID}
+	found, err := c.one(selectDevice, func(r row) {
+		device.Platform, device.Family, device.CreatedAtMs = r.text(0), r.text(1), r.int(2)
+	}, user, packID(deviceID))
+	if err == nil && !found {
+		err = fmt.Errorf("%w: device %q of user %q", im.ErrNotFound, deviceID, userID)
+	}
+	return device, err
+}
+
+// SignOut clears a device's family if it is still this one.
+func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
+	return s.write(ctx, "sign out", func(t *tx) error {
+		user, err := t.users.key(t.conn, userID)
+		if err != nil {
+			return err
+		}
+		return t.exec(signOut, user, packID(deviceID), family)
+	})
+}
+
+// InsertRefresh adds a generation to a family; im.ErrDuplicate when another
+// request was faster.
+func (s *Store) InsertRefresh(ctx context.Context, r im.Refresh) error {
+	return s.write(ctx, "insert refresh", func(t *tx) error {
+		return t.exec(insertRefresh, r.Family, r.Generation, r.AtMs)
+	})
+}
+
+// LastRefresh returns a family's highest generation, or im.ErrNotFound.
+func (s *Store) LastRefresh(ctx context.Context, family string) (refresh im.Refresh, err error) {
+	err = s.read(ctx, "read refresh", func(c *conn) error {
+		found, err := c.one(selectRefresh, func(r row) {
+			refresh = im.Refresh{Family: family, Generation: r.int(0), AtMs: r.int(1)}
+		}, family)
+		if err == nil && !found {
+			err = fmt.Errorf("%w: refresh family", im.ErrNotFound)
+		}
+		return err
+	})
+	return refresh, err
+}
+
+// LoginState returns everything about a user's device as of one moment;
+// im.ErrNotFound when there is no such user or device.
+func (s *Store) LoginState(ctx context.Context, userID, deviceID string) (state im.LoginState, err error) {
+	err = s.snapshot(ctx, "read login state", func(c *conn) error {
+		user, err := s.users.key(c, userID)
+		if err != nil {
+			return err
+		}
+		found, err := c.one(selectUser, func(r row) { state.User = userOf(r) }, user)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fmt.Errorf("%w: user %q", im.ErrNotFound, userID)
+		}
+		if state.Device, err = loadDevice(c, user, userID, deviceID); err != nil {
+			return err
+		}
+		state.Cursor = im.Cursor{UserID: userID, DeviceID: deviceID}
+		state.HasCursor, err = c.one(selectCursor, func(r row) {
+			state.Cursor.Seq, state.Cursor.ReceiptedSeq = r.int(0), r.int(1)
+		}, user, packID(deviceID))
+		if err != nil {
+			return err
+		}
+		return loadHead(c, user, &state.InboxHead)
+	})
+	return state, err
+}

@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/im-transfer/im"
+)
+
+const insertEvent = `INSERT INTO messages (conversation, seq, id, kind, flags, sender, device, client_id,
+	hash, at_ms, waited_ms, target_id, thread_id, expires_at_ms, b3, body)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// eventColumns are those that eventOf reads, in its order.
+const eventColumns = `e.seq, e.id, e.kind, e.flags, e.sender, e.device, e.client_id, e.hash, e.at_ms,
+	e.waited_ms, e.target_id, e.thread_id, e.expires_at_ms, e.b3, e.body`
+
+const (
+	eventByKey = "SELECT " + eventColumns + ` FROM messages e
+		WHERE e.conversation = ? AND e.sender = ? AND e.device = ? AND e.client_id = ?`
+	eventAt     = "SELECT " + eventColumns + " FROM messages e WHERE e.conversation = ? AND e.seq = ?"
+	eventsAfter = "SELECT " + eventColumns + ` FROM messages e
+		WHERE e.conversation = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`
+)
+
+// InsertEvents appends events and keeps packs whose Ref is not zero (see
+// CommitInbox), all of it or nothing.
+func (s *Store) InsertEvents(ctx context.Context, events []im.Event, packs []im.Pack) error {
+	return s.write(ctx, "insert events", func(t *tx) error {
+		for i := range events {
+			if err := t.insertEvent(&events[i]); err != nil {
+				return err
+			}
+		}
+		return t.keepPacks(packs)
+	})
+}
+
+func (t *tx) insertEvent(e *im.Event) error {
+	conversation, err := t.conversationKey(e.ConversationID)
+	if err != nil {
+		return err
+	}
+	sender, err := t.userKey(e.SenderID)
+	if err != nil {
+		return err
+	}
+	kind, err := kindNumber(e.Kind)
+	if err != nil {
+		return err
+	}
+	flags := int64(e.Flags) << 1
+	if e.Counted {
+		flags |= 1
+	}
+	var b3 any
+	if e.B3 != "" {
+		b3 = e.B3
+	}
+	return t.exec(insertEvent, conversation, e.Seq, e.ID, int64(kind), flags, sender,
+		packID(e.DeviceID), packID(e.ClientID), int64(e.Hash), //nolint:gosec // a bit pattern
+		e.AtMs, e.AtMs-e.AcceptedAtMs, e.TargetID, e.ThreadID, e.ExpiresAtMs, b3, e.Body)
+}
+
+// eventOf is the event of a row of eventColumns.
+func (s *Store) eventOf(c *conn, conversationID string, r row) (im.Event, error) {
+	sender, err := s.users.id(c, r.int(4))
+	return im.Event{
+		ID: r.int(1), ConversationID: conversationID, Seq: r.int(0), Kind: kindOf(r.int(2)),
+		SenderID: sender, DeviceID: unpackID(r, 5), ClientID: unpackID(r, 6),
+		Hash: uint64(r.int(7)), //nolint:gosec // a bit pattern
+		AtMs: r.int(8), AcceptedAtMs: r.int(8) - r.int(9),
+		TargetID: r.int(10), ThreadID: r.int(11), ExpiresAtMs: r.int(12),
+		Counted: r.int(3)&1 != 0, Flags: uint32(r.int(3) >> 1), //nolint:gosec // as it was put in
+		B3: r.text(13), Body: r.blob(14),
+	}, err
+}
+
+// appendEvents adds the events that a query of eventColumns finds.
+func (s *Store) appendEvents(events []im.Event, c *conn, conversationID, query string, args ...any) ([]im.Event, error) {
+	var failure error
+	err := c.each(query, func(r row) bool {
+		event, err := s.eventOf(c, conversationID, r)
+		events, failure = append(events, event), err
+		return err == nil
+	}, args...)
+	return events, firstOf(err, failure)
+}
+
+// EventsByKey returns the events with these client keys that are stored.
+func (s *Store) EventsByKey(ctx context.Context, keys []im.ClientKey) (events []im.Event, err error) {
+	err = s.read(ctx, "read events by key", func(c *conn) error {
+		for _, key := range keys {
+			conversation, err := s.conversations.key(c, key.ConversationID)
+			if err != nil {
+				return err
+			}
+			sender, err := s.users.key(c, key.SenderID)
+			if err != nil {
+				return err
+			}
+			events, err = s.appendEvents(events, c, key.ConversationID, eventByKey,
+				conversation, sender, packID(key.DeviceID), packID(key.ClientID))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// EventsAt returns the events at these places that are stored.
+func (s *Store) EventsAt(ctx context.Context, refs []im.EventRef) (events []im.Event, err error) {
+	err = s.read(ctx, "read events by place", func(c *conn) error {
+		for _, ref := range refs {
+			conversation, err := s.conversations.key(c, ref.ConversationID)
+			if err != nil {
+				return err
+			}
+			events, err = s.appendEvents(events, c, ref.ConversationID, eventAt, conversation, ref.Seq)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// EventsAfter returns up to limit events of a conversation above a seq,
+// ascending.
+func (s *Store) EventsAfter(ctx context.Context, conversationID string, after int64, limit int) (events []im.Event, err error) {
+	err = s.read(ctx, "read events", func(c *conn) error {
+		conversation, err := s.conversations.key(c, conversationID)
+		if err != nil {
+			return err
+		}
+		events, err = s.appendEvents(events, c, conversationID, eventsAfter, conversation, after, int64(limit))
+		return err
+	})
+	return events, err
+}

@@ -1,0 +1,108 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/im-transfer/im"
+)
+
+const (
+	messagesUp = "SELECT " + eventColumns + ` FROM messages e
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 ORDER BY e.seq LIMIT ?`
+	messagesDown = "SELECT " + eventColumns + ` FROM messages e
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 ORDER BY e.seq DESC LIMIT ?`
+	marksOfMembers = `SELECT k.id, r.read_upto, r.receipted_upto, r.delivered_upto FROM members m
+		JOIN user_keys k ON k.key = m.user
+		LEFT JOIN reads r ON r.user = m.user AND r.conversation = m.conversation
+		WHERE m.conversation = ? AND m.left_seq = ?`
+)
+
+// Stays returns the stays of a user in a conversation, past ones included,
+// oldest first.
+func (s *Store) Stays(ctx context.Context, userID, conversationID string) (stays []im.Member, err error) {
+	err = s.read(ctx, "read stays", func(c *conn) error {
+		user, conversation, err := s.readKeys(c, userID, conversationID)
+		if err != nil {
+			return err
+		}
+		stays, err = s.members(c, conversationID, selectStays, conversation, user)
+		return err
+	})
+	return stays, err
+}
+
+// History returns message events of a range, ascending, and whether there are
+// more in the direction of the range.
+func (s *Store) History(ctx context.Context, r im.EventRange) (events []im.Event, more bool, err error) {
+	err = s.snapshot(ctx, "read history", func(c *conn) error {
+		conversation, err := s.conversations.key(c, r.ConversationID)
+		if err != nil {
+			return err
+		}
+		events, more, err = s.history(c, conversation, r)
+		return err
+	})
+	return events, more, err
+}
+
+// history walks the stays in the direction of the range until it has one event
+// more than asked for.
+func (s *Store) history(c *conn, conversation int64, r im.EventRange) ([]im.Event, bool, error) {
+	query, low, high := messagesDown, int64(0), int64(math.MaxInt64)
+	if r.Forward {
+		query, low = messagesUp, r.After+1
+	} else if r.Before > 0 {
+		high = r.Before - 1
+	}
+	var events []im.Event
+	for _, stay := range ordered(r.Stays, r.Forward) {
+		missing := r.Limit + 1 - len(events)
+		if missing <= 0 {
+			break
+		}
+		var err error
+		events, err = s.appendEvents(events, c, r.ConversationID, query,
+			conversation, max(low, stay.JoinedSeq), min(high, stay.LeftSeq), int64(missing))
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	more := len(events) > r.Limit
+	events = events[:min(r.Limit, len(events))]
+	if !r.Forward {
+		slices.Reverse(events)
+	}
+	return events, more, nil
+}
+
+// ordered returns the stays in the order in which a range meets them.
+func ordered(stays []im.Member, forward bool) []im.Member {
+	return slices.SortedFunc(slices.Values(stays), func(a, b im.Member) int {
+		if !forward {
+			a, b = b, a
+		}
+		return cmp.Compare(a.JoinedSeq, b.JoinedSeq)
+	})
+}
+
+// ReadMarksOf returns the marks of all present members of a conversation, zero
+// ones included.
+func (s *Store) ReadMarksOf(ctx context.Context, conversationID string) (marks []im.ReadMark, err error) {
+	err = s.read(ctx, "read marks of members", func(c *conn) error {
+		conversation, err := s.conversations.key(c, conversationID)
+		if err != nil {
+			return err
+		}
+		return c.each(marksOfMembers, func(r row) bool {
+			marks = append(marks, im.ReadMark{
+				UserID: r.text(0), ConversationID: conversationID,
+				ReadUpto: r.int(1), ReceiptedUpto: r.int(2), DeliveredUpto: r.int(3),
+			})
+			return true
+		}, conversation, int64(im.Forever))
+	})
+	return marks, err
+}

@@ -1,0 +1,104 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/im-transfer/im"
+)
+
+var deviceTests = []testCase{
+	{"are put, and put again", putDevice},
+	{"are signed out of their own family only", signOut},
+	{"refresh race has one winner", refreshRace},
+	{"log in with everything about them", loginState},
+}
+
+const uuidDevice = "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+func putDevice(t *testing.T, s StoreUnderTest) {
+	_, err := s.Device(background(), "u", "d")
+	mustBe(t, err, im.ErrNotFound)
+	for _, id := range []string{"d", uuidDevice} {
+		device := im.Device{UserID: "u", DeviceID: id, Platform: "web", Family: "f1", CreatedAtMs: startMs}
+		must(t, s.PutDevice(background(), device))
+		got, err := s.Device(background(), "u", id)
+		must(t, err)
+		equal(t, "device", got, device)
+		must(t, s.CommitInbox(background(), &im.InboxCommit{Cursors: []im.Cursor{{UserID: "u", DeviceID: id, Seq: 7}}}))
+
+		device.Platform, device.Family = "ios", "f2"
+		must(t, s.PutDevice(background(), device))
+		got, err = s.Device(background(), "u", id)
+		must(t, err)
+		equal(t, "device again", got, device)
+	}
+	cursors, err := s.Cursors(background(), []string{"u"})
+	must(t, err)
+	equal(t, "cursors", []int64{cursors[0].Seq, cursors[1].Seq}, []int64{7, 7})
+	_, err = s.Device(background(), "v", "d")
+	mustBe(t, err, im.ErrNotFound)
+}
+
+func signOut(t *testing.T, s StoreUnderTest) {
+	device := im.Device{UserID: "u", DeviceID: "d", Platform: "web", Family: "new", CreatedAtMs: startMs}
+	must(t, s.PutDevice(background(), device))
+	must(t, s.SignOut(background(), "u", "d", "old"))
+	got, err := s.Device(background(), "u", "d")
+	must(t, err)
+	equal(t, "family", got.Family, "new")
+	must(t, s.SignOut(background(), "u", "d", "new"))
+	got, err = s.Device(background(), "u", "d")
+	must(t, err)
+	equal(t, "signed out", got.Family, "")
+	must(t, s.SignOut(background(), "nobody", "d", "new"))
+}
+
+func refreshRace(t *testing.T, s StoreUnderTest) {
+	_, err := s.LastRefresh(background(), "f")
+	mustBe(t, err, im.ErrNotFound)
+	must(t, s.InsertRefresh(background(), im.Refresh{Family: "other", Generation: 9, AtMs: 1}))
+	for generation := int64(1); generation <= 10; generation++ {
+		errs := together(6, func(i int) error {
+			return s.InsertRefresh(background(), im.Refresh{Family: "f", Generation: generation, AtMs: int64(i)})
+		})
+		winner := oneWinner(t, errs, im.ErrDuplicate)
+		last, err := s.LastRefresh(background(), "f")
+		must(t, err)
+		equal(t, "last", last, im.Refresh{Family: "f", Generation: generation, AtMs: int64(winner)})
+	}
+}
+
+func loginState(t *testing.T, s StoreUnderTest) {
+	u := user("u")
+	device := im.Device{UserID: u.ID, DeviceID: uuidDevice, Platform: "web", Family: "f", CreatedAtMs: startMs}
+	missing := func(step string) {
+		t.Helper()
+		if _, err := s.LoginState(background(), u.ID, uuidDevice); err == nil {
+			t.Fatal("found " + step)
+		} else {
+			mustBe(t, err, im.ErrNotFound)
+		}
+	}
+	missing("nobody")
+	must(t, s.CreateUser(background(), u))
+	missing("a user without the device")
+	must(t, s.PutDevice(background(), device))
+
+	want := im.LoginState{User: u, Device: device, Cursor: im.Cursor{UserID: u.ID, DeviceID: uuidDevice}}
+	check := func(step string) {
+		t.Helper()
+		got, err := s.LoginState(background(), u.ID, uuidDevice)
+		must(t, err)
+		equal(t, fmt.Sprint("state ", step), got, want)
+	}
+	check("at first")
+	must(t, s.CommitInbox(background(), &im.InboxCommit{Cursors: []im.Cursor{want.Cursor}}))
+	want.HasCursor = true
+	check("with a cursor at 0")
+	commitBlocks(t, s, block(u.ID, 1, 4))
+	want.Head = 4
+	must(t, s.CommitInbox(background(), &im.InboxCommit{Cursors: []im.Cursor{{UserID: u.ID, DeviceID: uuidDevice, Seq: 3, ReceiptedSeq: 1}}}))
+	want.Cursor.Seq, want.Cursor.ReceiptedSeq = 3, 1
+	check("with an inbox")
+}

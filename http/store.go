@@ -1,0 +1,89 @@
+package http
+
+import (
+	"context"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// Accounts keeps users. Errors are those of package im's stores.
+type Accounts interface {
+	// CreateUser adds a user; im.ErrDuplicate when the name is taken.
+	CreateUser(ctx context.Context, user im.User) error
+	// UserByName returns the user of a (lowered) name, or im.ErrNotFound.
+	UserByName(ctx context.Context, username string) (im.User, error)
+	// UsersByID returns the users that exist among ids, in any order.
+	UsersByID(ctx context.Context, ids []string) ([]im.User, error)
+	// EnsureUsers makes the users whose names are missing. It returns the user of
+	// each name and whether it was made now, in the order asked; a name asked
+	// twice is made once.
+	EnsureUsers(ctx context.Context, users []im.User) ([]im.User, []bool, error)
+}
+
+// Devices keeps users' devices and their refresh families.
+type Devices interface {
+	// PutDevice adds a device, or gives an existing one a new platform and
+	// family. Its cursor stays.
+	PutDevice(ctx context.Context, device im.Device) error
+	// Device returns a device, or im.ErrNotFound.
+	Device(ctx context.Context, userID, deviceID string) (im.Device, error)
+	// SignOut clears a device's family if it is still this one.
+	SignOut(ctx context.Context, userID, deviceID, family string) error
+	// InsertRefresh adds a generation to a family, unique on (family,
+	// generation); im.ErrDuplicate when another request was faster.
+	InsertRefresh(ctx context.Context, refresh im.Refresh) error
+	// LastRefresh returns a family's highest generation, or im.ErrNotFound.
+	LastRefresh(ctx context.Context, family string) (im.Refresh, error)
+}
+
+// Histories reads what the pipeline has written.
+type Histories interface {
+	// ConversationList returns up to limit conversations of a user below a
+	// position, newest first. Hidden lag is not allowed: every event that is
+	// stored counts.
+	ConversationList(ctx context.Context, userID string, from im.ListCursor, limit int) ([]im.ConversationView, error)
+	// ConversationOf returns one line of the list, or im.ErrNotFound for who is
+	// not, and never was, a member.
+	ConversationOf(ctx context.Context, userID, conversationID string) (im.ConversationView, error)
+	// Stays returns the stays of a user in a conversation, past ones included.
+	Stays(ctx context.Context, userID, conversationID string) ([]im.Member, error)
+	// History returns message events of a range, ascending, and whether there
+	// are more in the direction of the range.
+	History(ctx context.Context, r im.EventRange) ([]im.Event, bool, error)
+	// ReadMarksOf returns the marks of all present members of a conversation.
+	ReadMarksOf(ctx context.Context, conversationID string) ([]im.ReadMark, error)
+	// Heads returns where users' inboxes end, one for each id.
+	Heads(ctx context.Context, userIDs []string) ([]im.InboxHead, error)
+	// Info returns the store's own row.
+	Info(ctx context.Context) (im.StoreInfo, error)
+}
+
+// Pipeline is the way to the transfer servers.
+type Pipeline interface {
+	// Publish hands a request to accept and waits for its answer. The session
+	// and request numbers are filled in. When the context ends first the answer
+	// is unknown: an im.Unavailable error.
+	Publish(ctx context.Context, publish *imv1.Publish) (*imv1.Reply, error)
+	// Ack moves a device's cursor up and waits until it is stored.
+	Ack(ctx context.Context, acked *imv1.Acked) (*imv1.Reply, error)
+	// Pull reads a page of an inbox.
+	Pull(ctx context.Context, pull *imv1.PullRequest) (*imv1.PullReply, error)
+	// Kick closes live sessions of a user.
+	Kick(ctx context.Context, kick *imv1.KickRequest) (*imv1.KickReply, error)
+}
+
+// Discovery knows the live servers.
+type Discovery interface {
+	// Watch sends the live servers of a role: at once, and after every change.
+	Watch(ctx context.Context, role string) (<-chan []im.Server, error)
+}
+
+// Tokens issues and judges access tokens.
+type Tokens interface {
+	// Issue signs a token that says these claims.
+	Issue(claims im.Claims) (string, error)
+	// Verify returns what a token says; an im.Unauthenticated error for one that
+	// is not ours or has ended.
+	Verify(token string) (im.Claims, error)
+}

@@ -1,0 +1,271 @@
+package transfer
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// retrySoon is what a refusal for want of room asks a client to wait.
+const retrySoon = time.Second
+
+// accept judges what each request's frame alone decides and publishes the rest,
+// in order, one queue item per partition. What the queue does not confirm is
+// answered unavailable.
+func (s *Server) accept(g *gateway, publishes []*imv1.Publish) {
+	if len(publishes) == 0 {
+		return
+	}
+	var commands, reads batches
+	for _, p := range publishes {
+		origin := &imv1.Origin{Gateway: g.id, Session: p.Session, Request: p.Request}
+		err := s.acceptOne(p, origin, &commands, &reads)
+		if err != nil {
+			s.answer(origin, errorReply(err))
+		}
+	}
+	for _, b := range commands {
+		pack := &imv1.CommandPack{Commands: b.commands}
+		s.publish(TopicConversation, b.partition, pack, b.origins)
+	}
+	for _, b := range reads {
+		s.publish(TopicInbox, b.partition, &imv1.InboxPack{Envelopes: b.envelopes}, b.origins)
+	}
+}
+
+// batch is what goes into one queue item.
+type batch struct {
+	partition int
+	commands  []*imv1.Command
+	envelopes []*imv1.InboxEnvelope
+	origins   []*imv1.Origin
+}
+
+type batches []*batch
+
+func (b *batches) of(partition int) *batch {
+	for _, one := range *b {
+		if one.partition == partition {
+			return one
+		}
+	}
+	one := &batch{partition: partition}
+	*b = append(*b, one)
+	return one
+}
+
+func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads *batches) error {
+	switch what := p.What.(type) {
+	case *imv1.Publish_Send:
+		command, err := s.command(p, what.Send)
+		if err != nil {
+			return err
+		}
+		partition := im.Partition(command.ConversationId, s.config.ConversationPartitions)
+		if wait := s.limits.wait(p.UserId, s.now()); wait > 0 {
+			return im.Retry(im.RateLimited, wait, "too many messages")
+		}
+		if err := s.admit(TopicConversation, partition); err != nil {
+			return err
+		}
+		command.Origin = origin
+		b := commands.of(partition)
+		b.commands, b.origins = append(b.commands, command), append(b.origins, origin)
+	case *imv1.Publish_Read:
+		read, err := readCommand(p, what.Read)
+		if err != nil {
+			return err
+		}
+		partition := im.Partition(p.UserId, s.config.InboxPartitions)
+		if err := s.admit(TopicInbox, partition); err != nil {
+			return err
+		}
+		read.Origin = origin
+		b := reads.of(partition)
+		b.envelopes = append(b.envelopes, &imv1.InboxEnvelope{What: &imv1.InboxEnvelope_Read{Read: read}})
+		b.origins = append(b.origins, origin)
+	case *imv1.Publish_Signal:
+		return s.acceptSignal(p, origin, what.Signal)
+	default:
+		return im.Errorf(im.Invalid, "unknown request")
+	}
+	return nil
+}
+
+// admit refuses when the partition is too far behind.
+func (s *Server) admit(topic string, partition int) error {
+	if s.queue.Backlog(topic, partition) >= s.config.Backlog {
+		return im.Retry(im.Unavailable, retrySoon, "the server is behind")
+	}
+	return nil
+}
+
+type marshaler interface{ MarshalVT() ([]byte, error) }
+
+func (s *Server) publish(topic string, partition int, pack marshaler, origins []*imv1.Origin) {
+	refuse := func(err error) {
+		for _, origin := range origins {
+			s.answer(origin, errorReply(err))
+		}
+	}
+	body, err := pack.MarshalVT()
+	if err != nil {
+		s.log.Error("encode a queue item", "topic", topic, "error", err)
+		refuse(err)
+		return
+	}
+	s.queue.Publish(topic, partition, []im.Pack{{Partition: partition, Body: body}}, func(err error) {
+		if err != nil {
+			refuse(im.Retry(im.Unavailable, retrySoon, "the queue did not confirm"))
+		}
+	})
+}
+
+// command turns a client's send into a command.
+func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error) {
+	var send imv1.Send
+	if err := send.UnmarshalVT(encoded); err != nil {
+		return nil, im.Errorf(im.Invalid, "the body is no Send")
+	}
+	if send.ClientMsgId == "" && p.StampClientId {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		send.ClientMsgId = id.String()
+	}
+	if !im.ValidClientID(send.ClientMsgId) {
+		return nil, im.Errorf(im.Invalid, "client_msg_id must be 1 to %d bytes of text", im.MaxClientIDBytes)
+	}
+	if len(send.After) > im.MaxClientIDBytes {
+		return nil, im.Errorf(im.Invalid, "after must be at most %d bytes", im.MaxClientIDBytes)
+	}
+	c := &imv1.Command{
+		UserId: p.UserId, DeviceId: p.DeviceId, ClientId: send.ClientMsgId, After: send.After,
+		Kind: string(im.KindMessage), AcceptedAtMs: s.now().UnixMilli(), B3: send.B3,
+		NoUnread: send.Options.GetNoUnread(), NoPush: send.Options.GetNoPush(),
+		ExpiresInMs: int64(send.Options.GetExpiresIn()) * 1000, ThreadId: send.Content.GetThreadId(),
+	}
+	if p.B3 != "" {
+		c.B3 = p.B3
+	}
+	if c.ExpiresInMs < 0 {
+		return nil, im.Errorf(im.Invalid, "expires_in must not be negative")
+	}
+	if err := address(c, send.To); err != nil {
+		return nil, err
+	}
+	if err := validateContent(send.Content, send.Attributes); err != nil {
+		return nil, err
+	}
+	return c, encodeBody(c, send.Content, send.Attributes)
+}
+
+// address finds the conversation, and so the partition, without a look-up.
+func address(c *imv1.Command, to *imv1.To) error {
+	valid := func(id string) error {
+		if !im.ValidID(id) {
+			return im.Errorf(im.Invalid, "to must name an id of 1 to %d bytes", im.MaxIDBytes)
+		}
+		return nil
+	}
+	switch to := to.GetTo().(type) {
+	case *imv1.To_UserId:
+		c.ConversationType, c.PeerId = string(im.Direct), to.UserId
+		c.ConversationId = im.DirectConversation(c.UserId, to.UserId)
+		return valid(to.UserId)
+	case *imv1.To_GroupId:
+		c.ConversationType, c.ConversationId = string(im.Group), im.GroupConversation(to.GroupId)
+		return valid(to.GroupId)
+	case *imv1.To_RoomId:
+		c.ConversationType, c.ConversationId = string(im.Room), im.RoomConversation(to.RoomId)
+		return valid(to.RoomId)
+	case *imv1.To_ConversationId:
+		kind, ok := im.ConversationTypeOf(to.ConversationId)
+		c.ConversationType, c.ConversationId = string(kind), to.ConversationId
+		if !ok {
+			return im.Errorf(im.NotFound, "no such conversation")
+		}
+		return nil
+	}
+	return im.Errorf(im.Invalid, "to must name a user, group, room or conversation")
+}
+
+// validateContent judges a message's content and attributes by themselves.
+func validateContent(content *imv1.Content, attributes map[string]string) error {
+	if content == nil || !slices.Contains(im.ContentTypes, content.Type) {
+		return im.Errorf(im.Invalid, "content.type must be one of %v", im.ContentTypes)
+	}
+	if size := content.SizeVT(); size > im.MaxContentBytes {
+		return im.Errorf(im.TooLarge, "content is %d bytes, at most %d", size, im.MaxContentBytes)
+	}
+	if content.Type == "text" && content.Text == "" {
+		return im.Errorf(im.Invalid, "a text is not empty")
+	}
+	if !utf8.ValidString(content.Text) {
+		return im.Errorf(im.Invalid, "content.text must be UTF-8")
+	}
+	if content.FileId != "" && !im.ValidID(content.FileId) {
+		return im.Errorf(im.Invalid, "content.file_id must be at most %d bytes", im.MaxIDBytes)
+	}
+	for _, mention := range content.Mentions {
+		if !im.ValidID(mention) {
+			return im.Errorf(im.Invalid, "mentions must be user ids or all")
+		}
+	}
+	if len(attributes) > im.MaxAttributes {
+		return im.Errorf(im.Invalid, "at most %d attributes", im.MaxAttributes)
+	}
+	for key, value := range attributes {
+		if len(key) > im.MaxAttributeKey || len(value) > im.MaxAttributeValue {
+			return im.Errorf(im.Invalid, "attribute keys are at most %d bytes, values %d",
+				im.MaxAttributeKey, im.MaxAttributeValue)
+		}
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return im.Errorf(im.Invalid, "attributes must be UTF-8")
+		}
+	}
+	return nil
+}
+
+// encodeBody fills in the body as it is stored and its hash. The encoding is
+// canonical, for only equal hashes make a repeat.
+func encodeBody(c *imv1.Command, content *imv1.Content, attributes map[string]string) error {
+	message := &imv1.Message{Content: content, Attributes: attributes}
+	var err error
+	if content.Data == nil && len(attributes) < 2 {
+		c.Body, err = message.MarshalVT()
+	} else {
+		c.Body, err = proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	}
+	if err != nil {
+		return im.Errorf(im.Invalid, "content can not be encoded")
+	}
+	sum := sha256.Sum256(c.Body)
+	c.Hash = binary.BigEndian.Uint64(sum[:8])
+	return nil
+}
+
+func readCommand(p *imv1.Publish, encoded []byte) (*imv1.ReadCommand, error) {
+	var read imv1.Read
+	if err := read.UnmarshalVT(encoded); err != nil {
+		return nil, im.Errorf(im.Invalid, "the body is no Read")
+	}
+	if _, ok := im.ConversationTypeOf(read.ConversationId); !ok {
+		return nil, im.Errorf(im.NotFound, "no such conversation")
+	}
+	if read.Upto < 0 {
+		return nil, im.Errorf(im.Invalid, "upto must not be negative")
+	}
+	return &imv1.ReadCommand{
+		UserId: p.UserId, DeviceId: p.DeviceId, ConversationId: read.ConversationId, Upto: read.Upto,
+	}, nil
+}

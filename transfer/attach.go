@@ -1,0 +1,210 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// attachment is one live session of a user, on some gateway.
+type attachment struct {
+	gateway  *gateway
+	session  uint64
+	deviceID string
+	platform string
+	term     int64 // generation: (term, counter), given at the first attach
+	counter  int64
+}
+
+// older reports whether a session came before another one.
+func (a *attachment) older(b *attachment) bool {
+	if a.term != b.term {
+		return a.term < b.term
+	}
+	return a.counter < b.counter
+}
+
+// handle does what a batch of controls wants. It runs on the partition's
+// goroutine, between commits' ends, so that an attach sees exactly the entries
+// below the head that it is answered with, and every later one is pushed.
+func (b *inbox) handle(ctx context.Context, c controls) error {
+	if c.gone != nil {
+		b.dropGateway(c.gone)
+	}
+	if err := b.loadForControls(ctx, c); err != nil {
+		return err
+	}
+	for _, d := range c.detaches {
+		b.detach(c.from, d)
+	}
+	for _, a := range c.attaches {
+		b.attach(c.from, a)
+	}
+	for _, a := range c.acks {
+		if err := b.ack(ctx, c.from, a); err != nil {
+			return err
+		}
+	}
+	for _, h := range c.heads {
+		c.from.head(&imv1.HeadOf{Session: h.Session, Head: b.users[h.UserId].head})
+	}
+	if c.kick != nil {
+		c.kick.closed <- b.kick(c.kick.request)
+	}
+	if c.signal != nil {
+		b.signal(c.signal)
+	}
+	return nil
+}
+
+// loadForControls fetches the users that a batch concerns, in two queries.
+func (b *inbox) loadForControls(ctx context.Context, c controls) error {
+	var heads, cursors []string
+	want := func(id string, withCursors bool) {
+		user := b.users[id]
+		if user == nil {
+			heads = append(heads, id)
+		}
+		if withCursors && (user == nil || user.cursors == nil) {
+			cursors = append(cursors, id)
+		}
+	}
+	for _, a := range c.attaches {
+		want(a.UserId, true)
+	}
+	for _, a := range c.acks {
+		want(a.UserId, true)
+	}
+	for _, h := range c.heads {
+		want(h.UserId, false)
+	}
+	if len(heads)+len(cursors) == 0 {
+		return nil
+	}
+	return b.server.persist(ctx, b.log, func(ctx context.Context) error {
+		if err := b.load(ctx, heads); err != nil {
+			return err
+		}
+		return b.loadCursors(ctx, cursors)
+	})
+}
+
+func (b *inbox) loadCursors(ctx context.Context, userIDs []string) error {
+	if len(userIDs) == 0 {
+		return nil
+	}
+	rows, err := b.store.Cursors(ctx, userIDs)
+	if err != nil {
+		return fmt.Errorf("load cursors: %w", err)
+	}
+	for _, id := range userIDs {
+		if b.users[id].cursors == nil {
+			b.users[id].cursors = map[string]im.Cursor{}
+		}
+	}
+	for _, row := range rows {
+		known := b.users[row.UserID].cursors
+		row.Seq = max(row.Seq, known[row.DeviceID].Seq)
+		row.ReceiptedSeq = max(row.ReceiptedSeq, known[row.DeviceID].ReceiptedSeq)
+		known[row.DeviceID] = row
+	}
+	return nil
+}
+
+// attach makes a session known and closes those that it replaces.
+func (b *inbox) attach(from *gateway, a *imv1.Attach) {
+	user := b.users[a.UserId]
+	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform}
+	if a.Generation != nil {
+		session.term, session.counter = a.Generation.Term, a.Generation.Counter
+	} else {
+		b.counter++
+		session.term, session.counter = b.term, b.counter
+	}
+	user.sessions = slices.DeleteFunc(user.sessions, func(old *attachment) bool {
+		return old.gateway == from && old.session == a.Session
+	})
+	user.sessions = append(user.sessions, session)
+	from.attached(&imv1.Attached{
+		Session: a.Session, Head: user.head, Acked: user.cursors[a.DeviceId].Seq,
+		Generation: &imv1.Generation{Term: session.term, Counter: session.counter},
+	})
+	b.closeOlder(user, session)
+}
+
+// closeOlder enforces one session per device, then the limit per platform. The
+// generation decides, so that two that connect at once agree on who stays.
+func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
+	slices.SortFunc(user.sessions, func(x, y *attachment) int {
+		if x.older(y) {
+			return -1
+		}
+		return 1
+	})
+	onPlatform := 0
+	kept := user.sessions[:0]
+	var closed []*attachment
+	for i := len(user.sessions) - 1; i >= 0; i-- { // newest first
+		a := user.sessions[i]
+		code := im.DisconnectCode("")
+		if slices.ContainsFunc(user.sessions[i+1:], func(x *attachment) bool { return x.deviceID == a.deviceID }) {
+			code = im.Superseded
+		} else if a.platform == newest.platform {
+			if onPlatform++; onPlatform > b.server.config.DevicesPerPlatform {
+				code = im.Replaced
+			}
+		}
+		if code != "" {
+			closed = append(closed, a)
+			a.gateway.kick(&imv1.Kicked{Session: a.session, Code: string(code), Reason: "another connection took its place"})
+		}
+	}
+	for _, a := range user.sessions {
+		if !slices.Contains(closed, a) {
+			kept = append(kept, a)
+		}
+	}
+	user.sessions = kept
+}
+
+// detach forgets a session. Cursors that have moved are stored at once.
+func (b *inbox) detach(from *gateway, d *imv1.Detach) {
+	user := b.users[d.UserId]
+	if user == nil {
+		return
+	}
+	user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
+		return a.gateway == from && a.session == d.Session
+	})
+	b.flush = b.flush || len(b.cursors) > 0
+}
+
+// dropGateway forgets every session of a stream that has ended.
+func (b *inbox) dropGateway(gone *gateway) {
+	for _, user := range b.users {
+		if len(user.sessions) > 0 {
+			user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool { return a.gateway == gone })
+		}
+	}
+}
+
+// kick closes live sessions of a user: those of one device, or all.
+func (b *inbox) kick(request *imv1.KickRequest) int32 {
+	user := b.users[request.UserId]
+	if user == nil {
+		return 0
+	}
+	closed := int32(0)
+	user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
+		if request.DeviceId != "" && request.DeviceId != a.deviceID {
+			return false
+		}
+		a.gateway.kick(&imv1.Kicked{Session: a.session, Code: request.Code, Reason: request.Reason})
+		closed++
+		return true
+	})
+	return closed
+}

@@ -1,0 +1,160 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// maxConversations bounds the conversations that one partition remembers.
+const maxConversations = 8192
+
+// conversation is what the owner of its partition knows of a conversation: the
+// store's state at loading, and everything that it has done since.
+type conversation struct {
+	im.ConversationState
+	kind string // conversation type as a string
+}
+
+// member returns a user's open stay.
+func (c *conversation) member(userID string) (im.Member, bool) {
+	for _, m := range c.Members {
+		if m.UserID == userID {
+			return m, true
+		}
+	}
+	return im.Member{}, false
+}
+
+// authorise judges whether a user may do what a command asks, as things stand now.
+func (c *conversation) authorise(cmd *imv1.Command, nowMs int64) error {
+	m, ok := c.member(cmd.UserId)
+	switch {
+	case !c.Exists || !ok:
+		return im.Errorf(im.NotFound, "no such conversation")
+	case m.Blocked:
+		return im.Errorf(im.Forbidden, "the message is refused")
+	case m.MutedUntilMs > nowMs:
+		return im.Errorf(im.Forbidden, "muted")
+	}
+	return nil
+}
+
+// loadConversations fetches the conversations of commands that are not in memory,
+// applies the events above what their projections reflect, and makes the rows of
+// direct conversations that have none yet but whose users exist.
+func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) error {
+	if len(s.conversations) > maxConversations {
+		clear(s.conversations)
+	}
+	var missing []string
+	asked := map[string]*imv1.Command{}
+	for _, p := range commands {
+		id := p.command.ConversationId
+		known := s.conversations[id]
+		if known != nil && (known.Exists || p.command.PeerId == "") {
+			continue
+		}
+		if first := asked[id]; first == nil {
+			missing = append(missing, id)
+			asked[id] = p.command
+		} else if first.PeerId == "" {
+			asked[id] = p.command // one that names the peer can make the conversation
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	states, err := s.store.Conversations(ctx, missing)
+	if err != nil {
+		return fmt.Errorf("load conversations: %w", err)
+	}
+	var fresh []*conversation
+	for i := range states {
+		c := &conversation{ConversationState: states[i], kind: string(states[i].Type)}
+		s.conversations[c.ID] = c
+		if !c.Exists && asked[c.ID].PeerId != "" {
+			fresh = append(fresh, c)
+		}
+	}
+	return s.createDirect(ctx, fresh, asked)
+}
+
+// createDirect inserts the rows of direct conversations before their first
+// message. It is idempotent: two owners write the same rows.
+func (s *sequencer) createDirect(ctx context.Context, fresh []*conversation, asked map[string]*imv1.Command) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	var userIDs []string
+	for _, c := range fresh {
+		userIDs = append(userIDs, asked[c.ID].UserId, asked[c.ID].PeerId)
+	}
+	users, err := s.store.UsersByID(ctx, userIDs)
+	if err != nil {
+		return fmt.Errorf("load users: %w", err)
+	}
+	exists := map[string]bool{}
+	for _, user := range users {
+		exists[user.ID] = !user.Disabled
+	}
+	var rows []im.Conversation
+	var members []im.Member
+	var made []*conversation
+	for _, c := range fresh {
+		a, b := asked[c.ID].UserId, asked[c.ID].PeerId
+		if !exists[a] || !exists[b] {
+			delete(s.conversations, c.ID) // the user may be made later: do not remember
+			continue
+		}
+		c.Conversation = im.Conversation{
+			ID: c.ID, Type: im.Direct, Key: directKey(a, b), CreatedAt: s.server.now().UnixMilli(),
+		}
+		c.kind, c.Members = string(im.Direct), directMembers(c.ID, a, b)
+		rows, members = append(rows, c.Conversation), append(members, c.Members...)
+		made = append(made, c)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := s.store.Project(ctx, rows, members); err != nil {
+		for _, c := range made {
+			delete(s.conversations, c.ID)
+		}
+		return fmt.Errorf("create direct conversations: %w", err)
+	}
+	for _, c := range made {
+		c.Exists = true
+	}
+	return nil
+}
+
+func directKey(a, b string) string {
+	if a > b {
+		a, b = b, a
+	}
+	return a + "\x00" + b
+}
+
+// directPeer returns the other user of a direct conversation by its key; oneself
+// in a self-chat.
+func directPeer(key, userID string) string {
+	a, b, _ := strings.Cut(key, "\x00")
+	if a == userID {
+		return b
+	}
+	return a
+}
+
+func directMembers(conversationID, a, b string) []im.Member {
+	stay := im.Member{ConversationID: conversationID, UserID: a, JoinedSeq: 1, LeftSeq: im.Forever}
+	if a == b {
+		return []im.Member{stay}
+	}
+	other := stay
+	other.UserID = b
+	return []im.Member{stay, other}
+}

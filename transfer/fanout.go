@@ -1,0 +1,238 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// packs makes the queue items of events: for each inbox partition concerned one
+// pack with an envelope per event. Its ref is the first event's id, so the same
+// events make the same refs.
+func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
+	var order []int
+	byPartition := map[int]*imv1.InboxPack{}
+	commit := int64(0)
+	for _, p := range events {
+		if commit == 0 {
+			commit = p.event.ID
+		}
+		event := s.envelopeEvent(p.event)
+		for q, userIDs := range s.recipients(p.event) {
+			pack := byPartition[q]
+			if pack == nil {
+				pack = &imv1.InboxPack{}
+				byPartition[q] = pack
+				order = append(order, q)
+			}
+			pack.Envelopes = append(pack.Envelopes, &imv1.InboxEnvelope{
+				What: &imv1.InboxEnvelope_Event{Event: event}, UserIds: userIDs,
+			})
+		}
+	}
+	packs := make([]im.Pack, 0, len(order))
+	for _, q := range order {
+		body, err := byPartition[q].MarshalVT()
+		if err != nil {
+			return nil, fmt.Errorf("encode an inbox pack: %w", err)
+		}
+		pack := im.Pack{Partition: q, Body: body}
+		if s.outbox {
+			pack.Ref = im.PackRef{Commit: commit, Partition: q}
+		}
+		packs = append(packs, pack)
+	}
+	return packs, nil
+}
+
+// recipients returns the members at an event's seq, by inbox partition.
+func (s *sequencer) recipients(e *im.Event) map[int][]string {
+	byPartition := map[int][]string{}
+	for _, m := range s.conversations[e.ConversationID].Members {
+		if m.JoinedSeq <= e.Seq && e.Seq <= m.LeftSeq {
+			q := im.Partition(m.UserID, s.server.config.InboxPartitions)
+			byPartition[q] = append(byPartition[q], m.UserID)
+		}
+	}
+	return byPartition
+}
+
+func (s *sequencer) envelopeEvent(e *im.Event) *imv1.Event {
+	return &imv1.Event{
+		Id: e.ID, ConversationId: e.ConversationID, Seq: e.Seq, Kind: string(e.Kind),
+		ConversationType: s.conversations[e.ConversationID].kind,
+		SenderId:         e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
+		TargetId: e.TargetID, ThreadId: e.ThreadID, ExpiresAtMs: e.ExpiresAtMs, Counted: e.Counted,
+		NoPush: e.Flags&im.FlagNoPush != 0, Body: e.Body, B3: e.B3, AcceptedAtMs: e.AcceptedAtMs,
+	}
+}
+
+// deliver publishes a batch's events to the inboxes and waits for the queue's
+// confirms: only then is a sender acknowledged.
+func (s *sequencer) deliver(ctx context.Context, batch []*pending) error {
+	if s.unsent == nil {
+		var events []*pending
+		for _, p := range batch {
+			if p.fanout {
+				events = append(events, p)
+			}
+		}
+		packs, err := s.packs(events)
+		if err != nil {
+			return err
+		}
+		s.unsent = packs
+	}
+	left, err := s.server.publishPacks(ctx, s.unsent)
+	s.unsent = left
+	if err != nil {
+		return err
+	}
+	s.unsent = nil
+	for _, p := range batch {
+		p.fanout = false
+	}
+	return nil
+}
+
+// publishPacks publishes packs to their inbox partitions and waits. It returns
+// those that were not confirmed, in order.
+func (s *Server) publishPacks(ctx context.Context, packs []im.Pack) ([]im.Pack, error) {
+	if len(packs) == 0 {
+		return nil, nil
+	}
+	type outcome struct {
+		sync.Mutex
+		left int
+		errs []error
+		all  chan struct{}
+	}
+	o := &outcome{left: len(packs), errs: make([]error, len(packs)), all: make(chan struct{})}
+	for i := range packs {
+		s.queue.Publish(TopicInbox, packs[i].Partition, packs[i:i+1], func(err error) {
+			o.Lock()
+			defer o.Unlock()
+			o.errs[i] = err
+			if o.left--; o.left == 0 {
+				close(o.all)
+			}
+		})
+	}
+	select {
+	case <-o.all:
+	case <-ctx.Done():
+		return packs, fmt.Errorf("wait for the queue's confirms: %w", ctx.Err())
+	}
+	var unconfirmed []im.Pack
+	for i, err := range o.errs {
+		if err != nil {
+			unconfirmed = append(unconfirmed, packs[i])
+		}
+	}
+	return unconfirmed, errors.Join(o.errs...)
+}
+
+// replayPacks publishes what a former process committed to the store's outbox and
+// did not bring into the inboxes. It does not wait for confirms: the packs are
+// durable where they are, and nobody consumes yet.
+func (s *Server) replayPacks(ctx context.Context) error {
+	packs, err := s.store.PendingPacks(ctx)
+	if err != nil {
+		return fmt.Errorf("read pending packs: %w", err)
+	}
+	for i := range packs {
+		s.republish(packs[i : i+1])
+	}
+	if len(packs) > 0 {
+		s.log.Info("replaying what the last process had not brought into the inboxes", "packs", len(packs))
+	}
+	return nil
+}
+
+// republish hands a pack that the store's outbox keeps to the queue. A queue that
+// refuses has been closed with the process; the outbox has the pack at the next
+// start.
+func (s *Server) republish(pack []im.Pack) {
+	s.queue.Publish(TopicInbox, pack[0].Partition, pack, func(err error) {
+		if err != nil {
+			s.log.Info("a pack stays in the outbox", "partition", pack[0].Partition, "error", err)
+		}
+	})
+}
+
+// hints writes what a conversation's row says of its newest event lazily: at most
+// once a second for a conversation, at the latest after hintEvents events.
+// Everybody who needs to be exact looks at messages above it.
+type hints struct {
+	mu    sync.Mutex
+	rows  map[string]im.Conversation
+	count int
+	timer *time.Timer
+	write func([]im.Conversation) error
+	done  bool
+}
+
+const (
+	hintEvery  = time.Second
+	hintEvents = 1000
+)
+
+func newHints(write func([]im.Conversation) error) *hints {
+	return &hints{rows: map[string]im.Conversation{}, write: write}
+}
+
+// moved notes a conversation's newest event. Plain messages project nothing, so
+// all up to it is applied.
+func (h *hints) moved(id string, seq, atMs int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
+	h.rows[id] = im.Conversation{ID: id, AppliedSeq: seq, LastSeq: seq, LastAtMs: atMs}
+	h.count++
+	switch {
+	case h.timer == nil:
+		h.timer = time.AfterFunc(hintEvery, h.flush)
+	case h.count == hintEvents:
+		h.timer.Reset(0)
+	}
+}
+
+func (h *hints) flush() {
+	h.mu.Lock()
+	rows := make([]im.Conversation, 0, len(h.rows))
+	for _, row := range h.rows {
+		rows = append(rows, row)
+	}
+	clear(h.rows)
+	h.count, h.timer = 0, nil
+	h.mu.Unlock()
+	if err := h.write(rows); err == nil {
+		return
+	}
+	for _, row := range rows { // once more with the next ones, unless newer
+		h.mu.Lock()
+		_, newer := h.rows[row.ID]
+		h.mu.Unlock()
+		if !newer {
+			h.moved(row.ID, row.LastSeq, row.LastAtMs)
+		}
+	}
+}
+
+// stop writes what is left and takes nothing more.
+func (h *hints) stop() {
+	h.mu.Lock()
+	h.done = true
+	pending := h.timer != nil && h.timer.Stop()
+	h.mu.Unlock()
+	if pending {
+		h.flush()
+	}
+}

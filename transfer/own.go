@@ -1,0 +1,208 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// own watches the live transfers and runs the partitions that are assigned to this
+// one. While the registry is unreachable the last assignment stands.
+func (s *Server) own(ctx context.Context) error {
+	lists, err := s.registry.Watch(ctx, "transfer")
+	if err != nil {
+		return err
+	}
+	s.goRun(func() {
+		o := &owner{server: s, running: map[string]*holding{}}
+		defer o.release(func(string) bool { return false })
+		for {
+			select {
+			case list, ok := <-lists:
+				if !ok {
+					return
+				}
+				o.apply(ctx, list)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// owner runs partitions. Only its own goroutine touches it.
+type owner struct {
+	server  *Server
+	running map[string]*holding
+}
+
+// holding is a partition that is, or is about to be, ours.
+type holding struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// apply takes the partitions that are newly assigned and gives up those that no
+// longer are.
+func (o *owner) apply(ctx context.Context, servers []im.Server) {
+	ids := make([]string, len(servers))
+	for i, server := range servers {
+		ids[i] = server.ID
+	}
+	mine := map[string]func(context.Context) error{}
+	me := o.server.config.ServerID
+	for q, id := range assign(TopicInbox, o.server.config.InboxPartitions, ids) {
+		if id == me {
+			mine[partitionName(TopicInbox, q)] = func(ctx context.Context) error { return o.server.holdInbox(ctx, q) }
+		}
+	}
+	for p, id := range assign(TopicConversation, o.server.config.ConversationPartitions, ids) {
+		if id == me {
+			mine[partitionName(TopicConversation, p)] = func(ctx context.Context) error { return o.server.holdConversation(ctx, p) }
+		}
+	}
+	o.release(func(name string) bool { return mine[name] != nil })
+	for name, hold := range mine {
+		if o.running[name] == nil {
+			o.running[name] = o.hold(ctx, name, hold)
+		}
+	}
+}
+
+// release gives up what is not kept, and waits until it is given up.
+func (o *owner) release(keep func(string) bool) {
+	var wait sync.WaitGroup
+	for name, h := range o.running {
+		if keep(name) {
+			continue
+		}
+		h.cancel()
+		delete(o.running, name)
+		wait.Go(func() { <-h.done })
+	}
+	wait.Wait()
+}
+
+// hold runs a partition until it is released. When another owner was seen, or the
+// queue closed the consumer, it is taken anew after a pause that grows.
+func (o *owner) hold(ctx context.Context, name string, run func(context.Context) error) *holding {
+	ctx, cancel := context.WithCancel(ctx)
+	h := &holding{cancel: cancel, done: make(chan struct{})}
+	o.server.goRun(func() {
+		defer close(h.done)
+		const first, longest = 50 * time.Millisecond, 5 * time.Second
+		for wait := first; ; wait = min(2*wait, longest) {
+			began := time.Now()
+			err := run(ctx)
+			if ctx.Err() != nil {
+				if err != nil && !errors.Is(err, context.Canceled) {
+					o.server.log.Error("gave up a partition with an error", "partition", name, "error", err)
+				}
+				return
+			}
+			o.server.log.Warn("lost a partition; taking it anew", "partition", name, "error", err)
+			if time.Since(began) > longest {
+				wait = first
+			}
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return h
+}
+
+func partitionName(topic string, partition int) string {
+	return topic + "." + strconv.Itoa(partition)
+}
+
+// holdConversation takes a conversation partition and runs its sequencer.
+func (s *Server) holdConversation(ctx context.Context, p int) error {
+	name := partitionName(TopicConversation, p)
+	consumer, err := s.queue.Consume(ctx, TopicConversation, p)
+	if err != nil {
+		return fmt.Errorf("consume %s: %w", name, err)
+	}
+	held, err := takeTerm(ctx, s.store, name, s.config.ServerID, p, s.now)
+	if err != nil {
+		return errors.Join(err, consumer.Close())
+	}
+	log := s.log.With("partition", name)
+	q := &sequencer{
+		server: s, store: s.store, log: log, partition: p, term: held,
+		conversations: map[string]*conversation{}, recent: newRecents(2048), outbox: s.info.Outbox,
+	}
+	q.hints = newHints(func(rows []im.Conversation) error {
+		bounded, cancel := context.WithTimeout(context.Background(), stepTimeout)
+		defer cancel()
+		if err := s.store.Project(bounded, rows, nil); err != nil {
+			log.Warn("write conversation hints", "error", err)
+			return err
+		}
+		return nil
+	})
+	return errors.Join(q.run(ctx, consumer), consumer.Close())
+}
+
+// holdInbox takes an inbox partition, announces it to the gateways and runs it.
+func (s *Server) holdInbox(ctx context.Context, q int) error {
+	name := partitionName(TopicInbox, q)
+	consumer, err := s.queue.Consume(ctx, TopicInbox, q)
+	if err != nil {
+		return fmt.Errorf("consume %s: %w", name, err)
+	}
+	// The ids of an inbox partition only name commits of its own.
+	held, err := takeTerm(ctx, s.store, name, s.config.ServerID, q%im.MaxPartitions, s.now)
+	if err != nil {
+		return errors.Join(err, consumer.Close())
+	}
+	box := &inbox{
+		server: s, store: s.store, log: s.log.With("partition", name), partition: q,
+		term: held.held.Term, ids: held, outbox: s.info.Outbox,
+		controls: make(chan controls, 64), done: make(chan struct{}),
+		users: map[string]*inboxUser{}, cursors: map[cursorKey]im.Cursor{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
+	}
+	s.announce(box, false)
+	err = box.run(ctx, consumer)
+	s.announce(box, true)
+	return errors.Join(err, consumer.Close())
+}
+
+// announce tells every gateway that a partition is owned here, or no longer.
+func (s *Server) announce(box *inbox, released bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if released {
+		if s.inboxes[box.partition] == box {
+			delete(s.inboxes, box.partition)
+		}
+	} else {
+		s.inboxes[box.partition] = box
+	}
+	for _, g := range s.gateways {
+		g.ownership(&imv1.Ownership{Partition: int32(box.partition), Term: box.term, Released: released}) //nolint:gosec // at most 1,024
+	}
+}
+
+// quarantine keeps an item that can never succeed for a person to look at, and
+// only then lets the queue forget it.
+func (s *Server) quarantine(ctx context.Context, topic string, partition int, body []byte, cause error) error {
+	item := im.Quarantined{
+		Topic: topic, Partition: partition, Reason: cause.Error(), Body: body, AtMs: s.now().UnixMilli(),
+	}
+	s.log.Error("an item of the queue can not be decoded; it goes to the quarantine", "topic", topic, "partition", partition, "error", cause)
+	err := s.persist(ctx, s.log, func(ctx context.Context) error { return s.store.Quarantine(ctx, item) })
+	if err != nil {
+		return fmt.Errorf("quarantine an item: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// Pull reads a page of an inbox. Rows are read first and the floor second, both
+// with majority: what a page skips is gone, not late.
+func (s *Server) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply, error) {
+	reply := &imv1.PullReply{InboxEpoch: s.info.InboxEpoch}
+	limit, ok := im.PageLimit(int(r.Limit))
+	if !ok || r.GetAfter() < 0 {
+		reply.Error = errorBody(im.Errorf(im.Invalid, "limit and after must not be negative"))
+		return reply, nil
+	}
+	if err := s.pull(ctx, r, limit, reply); err != nil {
+		s.log.Warn("read an inbox", "error", err)
+		reply.Error = errorBody(im.Retry(im.Unavailable, retrySoon, "the store does not answer"))
+	}
+	return reply, nil
+}
+
+func (s *Server) pull(ctx context.Context, r *imv1.PullRequest, limit int, reply *imv1.PullReply) error {
+	after := r.GetAfter()
+	if r.After == nil {
+		state, err := s.store.LoginState(ctx, r.UserId, r.DeviceId)
+		if err != nil {
+			return fmt.Errorf("read the cursor: %w", err)
+		}
+		after = state.Cursor.Seq
+		if !state.HasCursor {
+			after = state.Floor
+		}
+	}
+	page, err := s.store.Blocks(ctx, r.UserId, after, limit)
+	if err != nil {
+		return fmt.Errorf("read blocks: %w", err)
+	}
+	reply.Head = page.Head
+	foreign := r.InboxEpoch != "" && r.InboxEpoch != s.info.InboxEpoch
+	entries := contiguous(page.Blocks, after, limit)
+	gone := page.Floor > after && (len(entries) == 0 || entries[0].seq != after+1)
+	if foreign || gone || after > page.Head {
+		reply.TooLong = true
+		return nil
+	}
+	if err := s.render(ctx, r.UserId, entries, int(r.MaxBytes), reply); err != nil {
+		return err
+	}
+	last := after + int64(len(reply.Entries))
+	reply.FirstSeq, reply.HasMore = after+1, last < page.Head
+	return nil
+}
+
+// storedEntry is an inbox entry with its seq and its block's time.
+type storedEntry struct {
+	im.InboxEntry
+	seq  int64
+	atMs int64
+}
+
+// contiguous returns up to limit entries from after+1 on, to the first gap.
+func contiguous(blocks []im.Block, after int64, limit int) []storedEntry {
+	var entries []storedEntry
+	next := after + 1
+	for _, block := range blocks {
+		for i, e := range block.Entries {
+			seq := block.FirstSeq + int64(i)
+			if seq < next {
+				continue
+			}
+			if seq > next || len(entries) == limit {
+				return entries
+			}
+			entries = append(entries, storedEntry{e, seq, block.AtMs})
+			next++
+		}
+	}
+	return entries
+}
+
+// render encodes entries as they are now, up to maxBytes but at least one.
+func (s *Server) render(ctx context.Context, userID string, entries []storedEntry, maxBytes int, reply *imv1.PullReply) error {
+	var refs []im.EventRef
+	var keys []im.ReadKey
+	mark := map[string]int{}
+	for _, e := range entries {
+		if e.MessageID == 0 {
+			continue
+		}
+		refs = append(refs, im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq})
+		if _, ok := mark[e.ConversationID]; !ok {
+			mark[e.ConversationID] = len(keys)
+			keys = append(keys, im.ReadKey{UserID: userID, ConversationID: e.ConversationID})
+		}
+	}
+	events, marks, err := s.eventsAndMarks(ctx, refs, keys)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for _, e := range entries {
+		encoded := appendInt(nil, 1, e.seq)
+		if e.MessageID == 0 {
+			encoded = append(appendString(encoded, entryKind, string(e.Kind)), e.Data...)
+		} else {
+			event, ok := events[im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}]
+			if !ok {
+				return fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
+			}
+			hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto
+			encoded = appendEventEntry(encoded, &event, e.atMs, hasRead, event.SenderID == userID)
+		}
+		if total += len(encoded); maxBytes > 0 && total > maxBytes && len(reply.Entries) > 0 {
+			return nil
+		}
+		reply.Entries = append(reply.Entries, encoded)
+	}
+	return nil
+}
+
+func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []im.ReadKey) (map[im.EventRef]im.Event, []im.ReadMark, error) {
+	if len(refs) == 0 {
+		return nil, nil, nil
+	}
+	rows, err := s.store.EventsAt(ctx, refs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read events: %w", err)
+	}
+	events := make(map[im.EventRef]im.Event, len(rows))
+	for _, e := range rows {
+		events[im.EventRef{ConversationID: e.ConversationID, Seq: e.Seq}] = e
+	}
+	marks, err := s.store.Marks(ctx, keys)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read marks: %w", err)
+	}
+	return events, marks, nil
+}
+
+func appendEventEntry(b []byte, e *im.Event, atMs int64, hasRead, own bool) []byte {
+	kind, _ := im.ConversationTypeOf(e.ConversationID)
+	message := encodeMessage(&imv1.Event{
+		Id: e.ID, ConversationId: e.ConversationID, ConversationType: string(kind), Seq: e.Seq, Kind: string(e.Kind),
+		SenderId: e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
+		ExpiresAtMs: e.ExpiresAtMs, Body: e.Body,
+	}, own)
+	b = appendString(b, entryKind, string(e.Kind))
+	b = appendInt(b, entryAtMs, atMs)
+	if hasRead {
+		b = appendInt(b, entryHasRead, 1)
+	}
+	b = protowire.AppendTag(b, entryMessage, protowire.BytesType)
+	return protowire.AppendBytes(b, message)
+}

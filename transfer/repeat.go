@@ -1,0 +1,151 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/im-transfer/im"
+)
+
+// readBackTries bounds how often a conflict that the majority does not show yet is
+// read back before the step is tried as a whole again.
+const readBackTries = 6
+
+// insert writes planned events, or finds out why that did not work. What is not
+// settled then needs another plan: after a repeat was found the tail is renumbered.
+func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
+	events := make([]im.Event, len(planned))
+	for i, p := range planned {
+		events[i] = *p.event
+	}
+	var packs []im.Pack
+	if s.outbox {
+		var err error
+		if packs, err = s.packs(planned); err != nil {
+			return err
+		}
+	}
+	err := s.store.InsertEvents(ctx, events, packs)
+	switch {
+	case err == nil:
+		for _, p := range planned {
+			s.inserted(p)
+		}
+		return nil
+	case errors.Is(err, im.ErrDuplicate), errors.Is(err, im.ErrUnknown):
+		return s.readBack(ctx, planned, err)
+	default:
+		return fmt.Errorf("insert events: %w", err)
+	}
+}
+
+// inserted notes that a planned event is in the store.
+func (s *sequencer) inserted(p *pending) {
+	p.stored, p.fanout = true, true
+	s.recent.put(p.key, p.event)
+	c := s.conversations[p.event.ConversationID]
+	c.Head = max(c.Head, p.event.Seq)
+	s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
+}
+
+// readBack finds out, after a conflict or an unknown outcome, what is stored.
+//
+//   - our own id under our key: done;
+//   - another id under our key: a repeat, answered from the stored row;
+//   - another's row at our seq: another owner, stand down;
+//   - nothing: sent again as it is. After a conflict that nothing explains, the
+//     majority does not show it yet: read again.
+func (s *sequencer) readBack(ctx context.Context, planned []*pending, cause error) error {
+	keys := make([]im.ClientKey, len(planned))
+	refs := make([]im.EventRef, len(planned))
+	for i, p := range planned {
+		keys[i], refs[i] = p.key, im.EventRef{ConversationID: p.event.ConversationID, Seq: p.event.Seq}
+	}
+	wait := 5 * time.Millisecond
+	for range readBackTries {
+		byKey, err := s.store.EventsByKey(ctx, keys)
+		if err != nil {
+			return fmt.Errorf("read back by key: %w", err)
+		}
+		at, err := s.store.EventsAt(ctx, refs)
+		if err != nil {
+			return fmt.Errorf("read back by seq: %w", err)
+		}
+		explained, err := s.reconcile(planned, byKey, at)
+		if err != nil || explained || errors.Is(cause, im.ErrUnknown) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			wait *= 2
+		}
+	}
+	return errors.New("a conflict that the store does not show")
+}
+
+// reconcile settles what the store shows. explained: a conflict was found that
+// makes another plan worth trying.
+func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explained bool, err error) {
+	stored := make(map[im.ClientKey]im.Event, len(byKey))
+	for _, e := range byKey {
+		stored[e.Key()] = e
+	}
+	ours := make(map[int64]bool, len(planned))
+	for _, p := range planned {
+		ours[p.event.ID] = true
+	}
+	for _, e := range at {
+		if _, repeat := stored[e.Key()]; !ours[e.ID] && !repeat {
+			return false, fmt.Errorf("event %d of %s: %w", e.Seq, e.ConversationID, errForeign)
+		}
+	}
+	for _, p := range planned {
+		e, ok := stored[p.key]
+		switch {
+		case !ok:
+		case e.ID == p.event.ID:
+			explained = true
+			s.inserted(p)
+		default:
+			explained = true
+			p.settle(e)
+			p.fanout = p.stored && !s.outbox
+			if c := s.conversations[e.ConversationID]; e.Seq > c.Head {
+				return false, fmt.Errorf("event %d of %s is above our head %d: %w", e.Seq, c.ID, c.Head, errForeign)
+			}
+		}
+	}
+	return explained, nil
+}
+
+// recents remembers the newest events of a partition by client key, so that most
+// repeats and predecessors need no query. It is a ring over a map.
+type recents struct {
+	events map[im.ClientKey]im.Event
+	ring   []im.ClientKey
+	next   int
+}
+
+func newRecents(size int) *recents {
+	return &recents{events: make(map[im.ClientKey]im.Event, 64), ring: make([]im.ClientKey, size)}
+}
+
+func (r *recents) get(key im.ClientKey) (im.Event, bool) {
+	e, ok := r.events[key]
+	return e, ok
+}
+
+func (r *recents) put(key im.ClientKey, event *im.Event) {
+	if old := r.ring[r.next]; old.ClientID != "" {
+		delete(r.events, old)
+	}
+	r.ring[r.next] = key
+	r.next = (r.next + 1) % len(r.ring)
+	kept := *event
+	kept.Body, kept.B3 = nil, "" // an answer needs the ids only
+	r.events[key] = kept
+}

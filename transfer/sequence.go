@@ -1,0 +1,338 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// sequencer is the owner of one conversation partition. One goroutine runs it and
+// owns all of its state; one store write is in flight at a time.
+type sequencer struct {
+	server        *Server
+	store         Store
+	log           *slog.Logger
+	partition     int
+	term          *term
+	conversations map[string]*conversation
+	recent        *recents
+	hints         *hints
+	outbox        bool
+	unsent        []im.Pack // of the batch in hand, not yet confirmed by the queue
+}
+
+// pending is a command on its way through the batch, with what becomes of it.
+type pending struct {
+	command  *imv1.Command
+	key      im.ClientKey
+	event    *im.Event // planned or stored
+	stored   bool      // the event is in the store
+	repeat   bool      // ... and was before this command
+	fanout   bool      // the event must (again) go to the inboxes
+	refusal  error
+	afterOK  bool // the predecessor is known to be stored
+	looked   bool // the store has been asked for key and after
+	waits    bool // for the first command of its key, earlier in this batch
+	answered bool
+}
+
+func (p *pending) settled() bool { return p.stored || p.refusal != nil }
+
+// run owns the partition until ctx ends or the consumer is lost. It returns
+// errForeign when another owner was seen.
+func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
+	defer s.hints.stop()
+	for {
+		deliveries, err := consumer.Receive(ctx, s.server.config.Prefetch)
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		// The batch in hand is finished even when the server stops meanwhile, but
+		// not waited for without end when the store is away.
+		batch, err := s.decode(ctx, deliveries)
+		if err != nil {
+			return err
+		}
+		if err := s.server.persist(ctx, s.log, func(c context.Context) error { return s.process(c, batch) }); err != nil {
+			return err
+		}
+		if err := consumer.Ack(deliveries[len(deliveries)-1].Tag); err != nil {
+			return fmt.Errorf("acknowledge: %w", err)
+		}
+	}
+}
+
+// decode opens the packs. What can not be decoded goes to the quarantine.
+func (s *sequencer) decode(ctx context.Context, deliveries []im.Delivery) ([]*pending, error) {
+	var batch []*pending
+	for _, d := range deliveries {
+		pack := &imv1.CommandPack{}
+		if err := pack.UnmarshalVT(d.Body); err != nil {
+			if err := s.server.quarantine(ctx, TopicConversation, s.partition, d.Body, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, c := range pack.Commands {
+			key := im.ClientKey{
+				ConversationID: c.ConversationId, SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId,
+			}
+			batch = append(batch, &pending{command: c, key: key})
+		}
+	}
+	return batch, nil
+}
+
+// process takes a batch through dedupe, after, authorise, insert and fan-out. It
+// may be called again with the same batch after an error: what is settled stays.
+func (s *sequencer) process(ctx context.Context, batch []*pending) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := s.term.ensure(ctx); err != nil {
+		return err
+	}
+	if err := s.loadConversations(ctx, batch); err != nil {
+		return err
+	}
+	for {
+		planned, err := s.plan(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if len(planned) == 0 {
+			break
+		}
+		if err := s.insert(ctx, planned); err != nil {
+			return err
+		}
+	}
+	if err := s.deliver(ctx, batch); err != nil {
+		return err
+	}
+	s.reply(batch)
+	return nil
+}
+
+// plan judges every command that is not settled, in order, and gives a seq and an
+// id to each that may become an event. Who would be refused is looked up first:
+// what is stored is answered with its ids, whatever has changed since.
+func (s *sequencer) plan(ctx context.Context, batch []*pending) ([]*pending, error) {
+	// What was looked up and is not stored is refused now; that may make its
+	// successors doubtful in their turn.
+	for doubtful := s.judge(batch); len(doubtful) > 0; doubtful = s.judge(batch) {
+		if err := s.lookUp(ctx, doubtful); err != nil {
+			return nil, err
+		}
+	}
+	heads := map[*conversation]int64{}
+	var planned []*pending
+	for _, p := range batch {
+		if p.settled() || p.waits {
+			continue
+		}
+		c := s.conversations[p.command.ConversationId]
+		if _, ok := heads[c]; !ok {
+			heads[c] = c.Head
+		}
+		heads[c]++
+		if err := s.number(ctx, p, heads[c]); err != nil {
+			return nil, err
+		}
+		planned = append(planned, p)
+	}
+	return planned, nil
+}
+
+// judge walks the batch in order and refuses what may not be. It returns those
+// that the store has not been asked about yet; they are not refused before.
+func (s *sequencer) judge(batch []*pending) []*pending {
+	var doubtful []*pending
+	nowMs := s.server.now().UnixMilli()
+	inBatch := make(map[im.ClientKey]*pending, len(batch))
+	for _, p := range batch {
+		first := inBatch[p.key]
+		if first == nil || first.refusal != nil {
+			first, inBatch[p.key] = nil, p
+		}
+		if p.settled() {
+			continue
+		}
+		if first != nil {
+			s.repeatInBatch(p, first)
+			continue
+		}
+		p.waits = false
+		if known, ok := s.recent.get(p.key); ok {
+			p.settle(known)
+			continue
+		}
+		err := s.allowed(p, inBatch, nowMs)
+		switch {
+		case err == nil:
+		case p.looked:
+			p.refusal = err
+		default:
+			doubtful = append(doubtful, p)
+		}
+	}
+	return doubtful
+}
+
+// repeatInBatch answers a command that stands twice in one batch from its first,
+// once that is stored.
+func (s *sequencer) repeatInBatch(p, first *pending) {
+	if p.waits = !first.stored; !p.waits {
+		p.settle(*first.event)
+	}
+}
+
+// settle answers a command from the stored event of its key.
+func (p *pending) settle(stored im.Event) {
+	p.event, p.stored, p.repeat = &stored, true, true
+	if stored.Hash != p.command.Hash {
+		p.stored, p.event = false, nil
+		p.refusal = im.Errorf(im.Conflict, "client_msg_id was used for another message")
+	}
+}
+
+// allowed judges after and authorisation.
+func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs int64) error {
+	if err := s.inOrder(p, inBatch); err != nil {
+		return err
+	}
+	c := s.conversations[p.command.ConversationId]
+	if c == nil {
+		return im.Errorf(im.NotFound, "no such user")
+	}
+	return c.authorise(p.command, nowMs)
+}
+
+// inOrder checks that the predecessor that a command names is stored, or comes
+// earlier in this batch and is not refused.
+func (s *sequencer) inOrder(p *pending, inBatch map[im.ClientKey]*pending) error {
+	if p.command.After == "" || p.afterOK {
+		return nil
+	}
+	key := p.key
+	key.ClientID = p.command.After
+	if before := inBatch[key]; before != nil && before != p && before.refusal == nil {
+		return nil
+	}
+	if _, ok := s.recent.get(key); ok {
+		return nil
+	}
+	return im.Retry(im.OutOfOrder, 0, "the message named in after is not stored")
+}
+
+// lookUp asks the store about commands and the predecessors that they name.
+func (s *sequencer) lookUp(ctx context.Context, doubtful []*pending) error {
+	if len(doubtful) == 0 {
+		return nil
+	}
+	keys := make([]im.ClientKey, 0, 2*len(doubtful))
+	for _, p := range doubtful {
+		keys = append(keys, p.key)
+		if p.command.After != "" {
+			after := p.key
+			after.ClientID = p.command.After
+			keys = append(keys, after)
+		}
+	}
+	events, err := s.store.EventsByKey(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("look up client keys: %w", err)
+	}
+	stored := make(map[im.ClientKey]im.Event, len(events))
+	for _, e := range events {
+		stored[e.Key()] = e
+	}
+	for _, p := range doubtful {
+		p.looked = true
+		if e, ok := stored[p.key]; ok {
+			p.settle(e)
+			p.fanout = p.stored && !s.outbox // its owner may have died before
+		}
+		after := p.key
+		after.ClientID = p.command.After
+		_, p.afterOK = stored[after]
+	}
+	return nil
+}
+
+// number makes the event of a command, or gives the one it has a new seq.
+func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
+	if p.event != nil {
+		p.event.Seq = seq
+		return nil
+	}
+	id, err := s.term.nextID(ctx)
+	if err != nil {
+		return err
+	}
+	c, nowMs := p.command, s.server.now().UnixMilli()
+	p.event = &im.Event{
+		ID: id, ConversationID: c.ConversationId, Seq: seq, Kind: im.Kind(c.Kind),
+		SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId, Hash: c.Hash,
+		AtMs: nowMs, AcceptedAtMs: c.AcceptedAtMs, TargetID: c.TargetId, ThreadID: c.ThreadId,
+		Counted: !c.NoUnread, B3: c.B3, Body: c.Body,
+	}
+	if c.ExpiresInMs > 0 {
+		p.event.ExpiresAtMs = nowMs + c.ExpiresInMs
+	}
+	if c.NoPush {
+		p.event.Flags |= im.FlagNoPush
+	}
+	return nil
+}
+
+// reply answers every command of the batch to where it came from, once.
+func (s *sequencer) reply(batch []*pending) {
+	for _, p := range batch {
+		if p.answered {
+			continue
+		}
+		p.answered = true
+		if p.refusal != nil {
+			s.server.answer(p.command.Origin, errorReply(p.refusal))
+			continue
+		}
+		e := p.event
+		s.server.answer(p.command.Origin, &imv1.Reply{What: &imv1.Reply_SendAck{SendAck: &imv1.SendAck{
+			ClientMsgId: e.ClientID, MessageId: e.ID, ConversationId: e.ConversationID,
+			ConversationSeq: e.Seq, SentAtMs: e.AtMs, Duplicate: p.repeat,
+		}}})
+	}
+}
+
+// persist runs a step again and again, in place, until it succeeds: an error of
+// the store holds the partition up, it loses nothing. It gives up for another
+// owner, and when the context ends.
+func (s *Server) persist(ctx context.Context, log *slog.Logger, step func(context.Context) error) error {
+	const first, longest = 10 * time.Millisecond, time.Second
+	for wait := first; ; wait = min(2*wait, longest) {
+		// A step that has begun is finished: its context outlives a stop, bounded.
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+		err := step(bounded)
+		cancel()
+		if err == nil || errors.Is(err, errForeign) {
+			return err
+		}
+		if wait == first || wait == longest {
+			log.Warn("the store or queue refuses; trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// stepTimeout bounds one try of a step.
+const stepTimeout = 10 * time.Second

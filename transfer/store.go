@@ -1,0 +1,123 @@
+package transfer
+
+import (
+	"context"
+
+	"github.com/im-transfer/im"
+)
+
+// EventStore keeps the events of conversations: collection messages.
+//
+// Errors of every write in this file are those of package im: nil means that all
+// of it is durable (with majority, where there are several copies);
+// im.ErrDuplicate and im.ErrUnknown as described there; anything else that
+// nothing was written. Reads are with majority: what they return can not be
+// rolled back. All methods are safe for concurrent use.
+type EventStore interface {
+	// InsertEvents appends events in order; they may be of several
+	// conversations. Unique are (conversation, seq) and (conversation, sender,
+	// device, client id). A store with an outbox keeps the packs in the same
+	// transaction, so there all of it is in or none.
+	InsertEvents(ctx context.Context, events []im.Event, packs []im.Pack) error
+	// EventsByKey returns the events with these client keys, in any order;
+	// those that are not stored are left out.
+	EventsByKey(ctx context.Context, keys []im.ClientKey) ([]im.Event, error)
+	// EventsAt returns the events at these places, in any order; those that are
+	// not stored are left out.
+	EventsAt(ctx context.Context, refs []im.EventRef) ([]im.Event, error)
+	// EventsAfter returns up to limit events of a conversation above a seq,
+	// ascending.
+	EventsAfter(ctx context.Context, conversationID string, after int64, limit int) ([]im.Event, error)
+}
+
+// ConversationStore keeps the projections of conversations' events.
+type ConversationStore interface {
+	// Conversations returns the states of conversations, one for each id, in
+	// the order asked.
+	Conversations(ctx context.Context, ids []string) ([]im.ConversationState, error)
+	// Project writes projections: each row only if it is new or its stored seq
+	// (Member.Seq; for conversations AppliedSeq and LastSeq each) is lower.
+	// Doing it twice, or late, changes nothing. A store without transactions
+	// writes the members first: where there is a conversation's row, its members
+	// are there.
+	Project(ctx context.Context, conversations []im.Conversation, members []im.Member) error
+	// UsersByID returns the users that exist among ids, in any order.
+	UsersByID(ctx context.Context, ids []string) ([]im.User, error)
+}
+
+// InboxStore keeps the inboxes: blocks, cursors and read marks.
+type InboxStore interface {
+	// Heads returns where users' inboxes end and begin, one for each id, in the
+	// order asked; the zero value for an empty inbox.
+	Heads(ctx context.Context, userIDs []string) ([]im.InboxHead, error)
+	// CommitInbox writes an inbox commit. Unique is (user, first seq) of a block
+	// and, in a store without an outbox, (user, event id). Marks and cursors
+	// only rise, column by column; with a store that has an outbox all of it is
+	// one transaction.
+	CommitInbox(ctx context.Context, commit *im.InboxCommit) error
+	// FindEntries returns those keys that are in an inbox, with their seq. A
+	// store with an outbox, which needs no event index, may search the newest
+	// 10,000 entries of a user only.
+	FindEntries(ctx context.Context, keys []im.EntryKey) ([]im.EntryKey, error)
+	// Blocks reads up to limit entries' worth of blocks of a user from the block
+	// that holds after+1 on; rows first, floor second.
+	Blocks(ctx context.Context, userID string, after int64, limit int) (im.InboxPage, error)
+}
+
+// MarkStore reads what CommitInbox keeps beside the blocks.
+type MarkStore interface {
+	// Cursors returns the cursors of all devices of these users.
+	Cursors(ctx context.Context, userIDs []string) ([]im.Cursor, error)
+	// Marks returns the read marks for keys, one for each, in the order asked.
+	Marks(ctx context.Context, keys []im.ReadKey) ([]im.ReadMark, error)
+	// DueReceipts returns the users of an inbox partition of n who have a read
+	// mark or a cursor above its receipted value: work that a former owner left.
+	DueReceipts(ctx context.Context, partition, n int) (marks []im.ReadMark, cursors []im.Cursor, err error)
+	// Unread counts the counted events of others above each mark's ReadUpto, up
+	// to im.MaxUnread; one for each, in the order asked.
+	Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
+}
+
+// TermStore keeps who owned which partition.
+type TermStore interface {
+	// LastTerm returns the partition's greatest term; im.ErrNotFound when it has
+	// none.
+	LastTerm(ctx context.Context, partition string) (im.Term, error)
+	// InsertTerm adds a term, unique on (partition, term), and may prune rows
+	// older than a day.
+	InsertTerm(ctx context.Context, term im.Term) error
+}
+
+// LoginStore is what Login reads.
+type LoginStore interface {
+	// LoginState returns everything about a user's device; im.ErrNotFound when
+	// there is no such user or device.
+	LoginState(ctx context.Context, userID, deviceID string) (im.LoginState, error)
+}
+
+// PackStore gives back what a queue that died with its process has forgotten.
+type PackStore interface {
+	// PendingPacks returns the packs of a store's outbox in the order they were
+	// kept; none from a store without one.
+	PendingPacks(ctx context.Context) ([]im.Pack, error)
+	// Info returns the store's own row.
+	Info(ctx context.Context) (im.StoreInfo, error)
+}
+
+// QuarantineStore keeps what can never succeed.
+type QuarantineStore interface {
+	// Quarantine adds an item, with majority.
+	Quarantine(ctx context.Context, item im.Quarantined) error
+}
+
+// Store is all that a transfer needs of a store.
+type Store interface {
+	QuarantineStore
+	EventStore
+	ConversationStore
+	InboxStore
+	MarkStore
+	TermStore
+	LoginStore
+	PackStore
+}

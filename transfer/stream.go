@@ -1,0 +1,233 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// maxPushBytes bounds the bodies that wait for one gateway. Above it bodies are
+// dropped and only the newest head of each session is kept; the sessions pull.
+const maxPushBytes = 4 << 20
+
+// gateway is the sending half of one gateway's stream. Whatever is put in while a
+// message is being sent goes into the next one.
+//
+// Replies are never dropped: the gateway's credit bounds the requests that it has
+// in flight, and so the replies.
+type gateway struct {
+	id   string
+	wake chan struct{} // 1: there is something to send
+	done chan struct{}
+	once sync.Once
+
+	mu        sync.Mutex
+	next      *imv1.ToGateway
+	pushBytes int
+	heads     map[uint64]int64 // session -> head, of dropped bodies
+}
+
+func newGateway(id string) *gateway {
+	return &gateway{
+		id: id, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		next: &imv1.ToGateway{}, heads: map[uint64]int64{},
+	}
+}
+
+func (g *gateway) close() { g.once.Do(func() { close(g.done) }) }
+
+func (g *gateway) put(add func(*imv1.ToGateway)) {
+	g.mu.Lock()
+	add(g.next)
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default: // already awake
+	}
+}
+
+func (g *gateway) reply(r *imv1.Reply) {
+	g.put(func(m *imv1.ToGateway) { m.Replies = append(m.Replies, r) })
+}
+
+func (g *gateway) attached(a *imv1.Attached) {
+	g.put(func(m *imv1.ToGateway) { m.Attached = append(m.Attached, a) })
+}
+
+func (g *gateway) head(h *imv1.HeadOf) {
+	g.put(func(m *imv1.ToGateway) { m.Heads = append(m.Heads, h) })
+}
+
+func (g *gateway) kick(k *imv1.Kicked) {
+	g.put(func(m *imv1.ToGateway) { m.Kicks = append(m.Kicks, k) })
+}
+
+func (g *gateway) ownership(o *imv1.Ownership) {
+	g.put(func(m *imv1.ToGateway) { m.Ownerships = append(m.Ownerships, o) })
+}
+
+// push hands over pushes in order, or only their heads when too much is waiting.
+func (g *gateway) push(pushes []*imv1.Push) {
+	g.put(func(m *imv1.ToGateway) {
+		for _, p := range pushes {
+			if size := len(p.GetEntry()) + len(p.GetSignal()) + 24*len(p.Targets); g.pushBytes+size <= maxPushBytes {
+				g.pushBytes += size
+				m.Pushes = append(m.Pushes, p)
+				continue
+			}
+			for _, target := range p.Targets {
+				if target.Seq > g.heads[target.Session] {
+					g.heads[target.Session] = target.Seq
+				}
+			}
+		}
+	})
+}
+
+// take returns what is waiting and leaves an empty message behind.
+func (g *gateway) take() *imv1.ToGateway {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	message := g.next
+	g.next, g.pushBytes = &imv1.ToGateway{}, 0
+	if len(g.heads) > 0 {
+		push := &imv1.Push{What: &imv1.Push_HeadOnly{HeadOnly: true}}
+		for session, head := range g.heads {
+			push.Targets = append(push.Targets, &imv1.Target{Session: session, Seq: head})
+		}
+		message.Pushes = append(message.Pushes, push)
+		clear(g.heads)
+	}
+	return message
+}
+
+// Connect serves the stream of one gateway. Its receiving half runs here, in the
+// order of arrival; the sending half is the gateway's.
+func (s *Server) Connect(stream imv1.Transfer_ConnectServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return fmt.Errorf("receive hello: %w", err)
+	}
+	if first.Hello.GetServerId() == "" {
+		return errors.New("the first message of a stream must say hello")
+	}
+	g := newGateway(first.Hello.ServerId)
+	if err := s.join(g); err != nil {
+		return err
+	}
+	defer s.leave(g)
+	if err := stream.SendHeader(nil); err != nil { // the gateway may count on the stream from here on
+		return fmt.Errorf("accept the stream: %w", err)
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		s.send(g, stream)
+	}()
+	err = s.receive(g, first, stream)
+	g.close()
+	<-sent
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// join makes a gateway known and tells it what is owned here.
+func (s *Server) join(g *gateway) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errors.New("server is stopping")
+	}
+	if former := s.gateways[g.id]; former != nil {
+		former.close()
+	}
+	s.gateways[g.id] = g
+	for q, box := range s.inboxes {
+		g.ownership(&imv1.Ownership{Partition: int32(q), Term: box.term}) //nolint:gosec // at most 1,024
+	}
+	return nil
+}
+
+func (s *Server) leave(g *gateway) {
+	g.close()
+	s.mu.Lock()
+	if s.gateways[g.id] == g {
+		delete(s.gateways, g.id)
+	}
+	boxes := make([]*inbox, 0, len(s.inboxes))
+	for _, box := range s.inboxes {
+		boxes = append(boxes, box)
+	}
+	s.mu.Unlock()
+	for _, box := range boxes {
+		box.control(controls{gone: g})
+	}
+}
+
+// send writes what is waiting until the stream ends. A send that fails means that
+// it has ended; receive then has the reason.
+func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) {
+	for {
+		select {
+		case <-g.done:
+			return
+		case <-g.wake:
+			if err := stream.Send(g.take()); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// receive hands each part of a message to the step that it is for.
+func (s *Server) receive(g *gateway, message *imv1.ToTransfer, stream imv1.Transfer_ConnectServer) error {
+	var err error
+	for ; err == nil; message, err = stream.Recv() {
+		s.accept(g, message.Publishes)
+		s.route(g, message)
+	}
+	return err
+}
+
+// route sorts a message's attaches, detaches, acks and head requests by the inbox
+// partition of their user.
+func (s *Server) route(g *gateway, m *imv1.ToTransfer) {
+	if len(m.Attaches)+len(m.Detaches)+len(m.Acks)+len(m.Heads) == 0 {
+		return
+	}
+	batches := map[*inbox]*controls{}
+	to := func(userID string) *controls {
+		box := s.inboxOf(userID)
+		if box == nil { // no longer ours; the gateway attaches again to who owns it
+			return &controls{}
+		}
+		if batches[box] == nil {
+			batches[box] = &controls{from: g}
+		}
+		return batches[box]
+	}
+	for _, a := range m.Attaches {
+		c := to(a.UserId)
+		c.attaches = append(c.attaches, a)
+	}
+	for _, d := range m.Detaches {
+		c := to(d.UserId)
+		c.detaches = append(c.detaches, d)
+	}
+	for _, a := range m.Acks {
+		c := to(a.UserId)
+		c.acks = append(c.acks, a)
+	}
+	for _, h := range m.Heads {
+		c := to(h.UserId)
+		c.heads = append(c.heads, h)
+	}
+	for box, c := range batches {
+		box.control(*c)
+	}
+}

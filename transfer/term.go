@@ -1,0 +1,106 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/im-transfer/im"
+)
+
+// A term gives ids for this long; it is extended when less than termSpare is left.
+const (
+	termRange = 60 * time.Second
+	termSpare = 20 * time.Second
+)
+
+// errForeign: another owner holds the partition. Stand down: drop all caches and
+// close the channel; if the partition is still assigned, take it anew.
+var errForeign = errors.New("another owner holds the partition")
+
+// term is an owner's hold on a partition: a row of terms inserted after the
+// greatest, whose ceiling bounds the ids that may be given. Extending inserts our
+// own term + 1, never the greatest + 1, so that a conflict shows another owner.
+type term struct {
+	store TermStore
+	held  im.Term
+	ids   *im.Snowflake
+	now   func() time.Time
+}
+
+// takeTerm inserts the term after the partition's greatest.
+func takeTerm(ctx context.Context, store TermStore, name, owner string, worker int, now func() time.Time) (*term, error) {
+	for {
+		last, err := store.LastTerm(ctx, name)
+		if err != nil && !errors.Is(err, im.ErrNotFound) {
+			return nil, fmt.Errorf("read the last term of %s: %w", name, err)
+		}
+		at := now().UnixMilli()
+		floor := max(at, last.IDCeiling)
+		next := im.Term{
+			Partition: name, Term: last.Term + 1, Owner: owner, AtMs: at,
+			IDCeiling: floor + termRange.Milliseconds(),
+		}
+		switch err := store.InsertTerm(ctx, next); {
+		case err == nil:
+			ids := im.NewSnowflake(worker, floor, next.IDCeiling, now)
+			return &term{store: store, held: next, ids: ids, now: now}, nil
+		case errors.Is(err, im.ErrDuplicate):
+			continue // another was faster: the term after that is ours alone
+		default:
+			return nil, fmt.Errorf("take a term of %s: %w", name, err)
+		}
+	}
+}
+
+// ensure extends the term when its ids run out soon. errForeign: another owner has
+// taken the partition.
+func (t *term) ensure(ctx context.Context) error {
+	if t.ids.Remaining() > termSpare {
+		return nil
+	}
+	return t.extend(ctx)
+}
+
+func (t *term) extend(ctx context.Context) error {
+	at := t.now().UnixMilli()
+	if at > t.held.AtMs+time.Minute.Milliseconds() {
+		// Others may have come and gone meanwhile, and their rows been pruned: our
+		// own term + 1 shows nothing unless ours is still the greatest.
+		last, err := t.store.LastTerm(ctx, t.held.Partition)
+		if err != nil {
+			return fmt.Errorf("read the last term of %s: %w", t.held.Partition, err)
+		}
+		if last.Term != t.held.Term {
+			return errForeign
+		}
+	}
+	next := t.held
+	next.Term++
+	next.AtMs = at
+	next.IDCeiling = max(at, t.held.IDCeiling) + termRange.Milliseconds()
+	err := t.store.InsertTerm(ctx, next)
+	if errors.Is(err, im.ErrDuplicate) || errors.Is(err, im.ErrUnknown) {
+		return errForeign
+	}
+	if err != nil {
+		return fmt.Errorf("extend the term of %s: %w", t.held.Partition, err)
+	}
+	t.held = next
+	t.ids.Raise(next.IDCeiling)
+	return nil
+}
+
+// nextID returns the next id, extending the term when its ids are used up.
+func (t *term) nextID(ctx context.Context) (int64, error) {
+	for {
+		id, err := t.ids.Next()
+		if !errors.Is(err, im.ErrCeiling) {
+			return id, err
+		}
+		if err := t.extend(ctx); err != nil {
+			return 0, err
+		}
+	}
+}

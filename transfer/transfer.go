@@ -1,0 +1,229 @@
+// Package transfer is the message pipeline. Its files bear the names of the
+// steps, in the order of a message's way:
+//
+//	stream.go    the streams of the gateways, in and out
+//	accept.go    judge what a frame alone decides, publish to conversation.<p>
+//	sequence.go  the owner of partition p: dedupe, after, authorise, seq and id
+//	store        insert events (interfaces in store.go), repeat.go reads back
+//	fanout.go    one envelope per message and inbox partition, to inbox.<q>
+//	inbox.go     the owner of partition q: stamp inbox seqs, insert blocks
+//	push.go      encode once, send to the gateways where users are attached
+//	attach.go    who is attached; ack.go cursors; read.go read marks, receipts
+//	login.go, pull.go, kick.go, signal.go  the calls beside the way
+//	term.go      ids and the fence; own.go which partitions are ours
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// Config is what a transfer server is told. Zero values are replaced by the
+// defaults given.
+type Config struct {
+	ServerID               string        // unique per process start
+	Address                string        // that gateways dial
+	ConversationPartitions int           // 1 to im.MaxPartitions; 16
+	InboxPartitions        int           // 1 to 1,024; 16
+	Prefetch               int           // unacknowledged items of a partition; 256
+	Backlog                int           // items waiting in a partition before accept refuses; 20,000
+	DevicesPerPlatform     int           // live sessions of one user on one platform; 1
+	SendsPerSecond         float64       // per user; 0 = no limit
+	SendBurst              int           // per user; 2 * SendsPerSecond
+	ReceiptEvery           time.Duration // per kind, conversation and reader; 500 ms
+	CursorEvery            time.Duration // between two stores of moved cursors; 1 s
+}
+
+func (c Config) withDefaults() Config {
+	set := func(value *int, otherwise int) {
+		if *value == 0 {
+			*value = otherwise
+		}
+	}
+	set(&c.ConversationPartitions, 16)
+	set(&c.InboxPartitions, 16)
+	set(&c.Prefetch, 256)
+	set(&c.Backlog, 20000)
+	set(&c.DevicesPerPlatform, 1)
+	set(&c.SendBurst, int(2*c.SendsPerSecond)+1)
+	if c.ReceiptEvery == 0 {
+		c.ReceiptEvery = 500 * time.Millisecond
+	}
+	if c.CursorEvery == 0 {
+		c.CursorEvery = time.Second
+	}
+	return c
+}
+
+// Server is a transfer server: the pipeline's steps for the partitions that it
+// owns, and the service that gateways call.
+type Server struct {
+	imv1.UnimplementedTransferServer
+
+	config   Config
+	store    Store
+	queue    Queue
+	registry Registry
+	tokens   Tokens
+	log      *slog.Logger
+	info     im.StoreInfo
+	now      func() time.Time
+	limits   *limiter
+	signals  chan signalRequest
+
+	mu       sync.Mutex // guards what follows
+	gateways map[string]*gateway
+	inboxes  map[int]*inbox // active ones: attached to the queue, term taken
+	stopped  bool
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup // every goroutine that the server started
+}
+
+// New returns a server that has not been started.
+func New(config Config, store Store, queue Queue, registry Registry, tokens Tokens, log *slog.Logger) *Server {
+	config = config.withDefaults()
+	return &Server{
+		config: config, store: store, queue: queue, registry: registry, tokens: tokens,
+		log:      log.With("server", "transfer"),
+		now:      monotonic(),
+		limits:   newLimiter(config.SendsPerSecond, config.SendBurst),
+		signals:  make(chan signalRequest, 1024),
+		gateways: map[string]*gateway{},
+		inboxes:  map[int]*inbox{},
+	}
+}
+
+// monotonic returns a clock that starts at the wall clock's time and is not moved
+// by its steps, so that ids and times of one process never go back.
+func monotonic() func() time.Time {
+	start := time.Now()
+	return func() time.Time { return start.Add(time.Since(start)) }
+}
+
+// Start checks the cluster facts, takes the partitions that are ours, publishes
+// what a former process left in the store's outbox, and registers the server.
+// Nothing is accepted before it returns.
+func (s *Server) Start(ctx context.Context) error {
+	facts := im.ClusterFacts{
+		ConversationPartitions: s.config.ConversationPartitions,
+		InboxPartitions:        s.config.InboxPartitions,
+		Prefetch:               s.config.Prefetch,
+		Format:                 1,
+	}
+	inForce, err := s.registry.Facts(ctx, facts)
+	if err != nil {
+		return fmt.Errorf("read cluster facts: %w", err)
+	}
+	if inForce != facts {
+		return fmt.Errorf("configured cluster facts %+v differ from the cluster's %+v", facts, inForce)
+	}
+	if s.info, err = s.store.Info(ctx); err != nil {
+		return fmt.Errorf("read store info: %w", err)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	if err := s.replayPacks(ctx); err != nil {
+		cancel()
+		return fmt.Errorf("replay outbox: %w", err)
+	}
+	s.goRun(func() { s.serveSignals(run) })
+	if err := s.own(run); err != nil {
+		cancel()
+		return fmt.Errorf("watch transfers: %w", err)
+	}
+	server := im.Server{ID: s.config.ServerID, Role: "transfer", Address: s.config.Address}
+	if err := s.registry.Register(run, server); err != nil {
+		cancel()
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
+}
+
+// Stop gives the partitions up, each after the batch in hand, and waits for them,
+// or until ctx ends. The streams end with the gRPC server, whose goroutines they
+// run on. Stop may be called again.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.stopped
+	s.stopped = true
+	gateways := s.gateways
+	s.gateways = map[string]*gateway{}
+	s.mu.Unlock()
+	if s.cancel == nil {
+		return nil
+	}
+	var err error
+	if first {
+		err = s.registry.Deregister(ctx, s.config.ServerID)
+	}
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.running.Wait() // the partitions have put their last answers in
+		for _, g := range gateways {
+			g.close()
+		}
+	}()
+	select {
+	case <-done:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, fmt.Errorf("stop transfer: %w", ctx.Err()))
+	}
+}
+
+func (s *Server) goRun(f func()) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		f()
+	}()
+}
+
+// gateway returns a gateway by its server id, nil when it has no stream here.
+func (s *Server) gateway(id string) *gateway {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gateways[id]
+}
+
+// inboxOf returns the active inbox partition of a user, nil when it is not ours.
+func (s *Server) inboxOf(userID string) *inbox {
+	q := im.Partition(userID, s.config.InboxPartitions)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inboxes[q]
+}
+
+// answer sends a reply to where a command came from. An origin whose stream is
+// gone gets none: its gateway sends again what it has no answer to.
+func (s *Server) answer(origin *imv1.Origin, reply *imv1.Reply) {
+	if origin.GetGateway() == "" {
+		return
+	}
+	if g := s.gateway(origin.Gateway); g != nil {
+		reply.Session, reply.Request = origin.Session, origin.Request
+		g.reply(reply)
+	}
+}
+
+func errorReply(err error) *imv1.Reply {
+	e := im.AsError(err)
+	return &imv1.Reply{What: &imv1.Reply_Error{Error: errorBody(e)}}
+}
+
+func errorBody(e *im.Error) *imv1.Error {
+	return &imv1.Error{
+		Code: string(e.Code), Message: e.Message,
+		RetryAfterMs: int32(e.RetryAfter / time.Millisecond), //nolint:gosec // seconds at most
+	}
+}
