@@ -1,0 +1,69 @@
+package session
+
+import (
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
+)
+
+// disconnect ends the session: the reason is the last thing written, the sending
+// side is shut, and the reader is woken to linger. Only the first call counts.
+func (s *Session) disconnect(code im.DisconnectCode, reason string, retryAfter time.Duration) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return
+	}
+	s.answerBeats()
+	s.put(wire.OpDisconnect, 0, &imv1.Disconnect{
+		Code: string(code), Reason: reason, Reconnect: code.Reconnect(), RetryAfterMs: milliseconds(retryAfter),
+	})
+	out := s.buffer()
+	*out = s.conn.Goodbye(*out, code)
+	s.closing = true
+	s.conn.NetConn().SetReadDeadline(time.Unix(1, 0))
+	s.setWriteDeadline()
+	s.wake()
+	s.mu.Unlock()
+	s.flush()
+}
+
+// left ends the session of a client that has closed: what is pending, such as
+// the answer to its goodbye, is still written.
+func (s *Session) left() {
+	s.mu.Lock()
+	s.closing = true
+	s.setWriteDeadline()
+	s.wake()
+	s.mu.Unlock()
+	s.flush()
+}
+
+// abandon closes the connection without a word: it is gone, or nobody reads.
+func (s *Session) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing, s.abandoned = true, true
+	s.out, s.opened = nil, false
+	closeNow(s.conn.NetConn())
+	s.wake()
+}
+
+// kicked is the owner's word that the session has to go.
+func (s *Session) kicked(k *imv1.Kicked) {
+	code := im.DisconnectCode(k.Code)
+	if code.Number() == 0 {
+		code = im.Kicked
+	}
+	var retryAfter time.Duration
+	if code.Reconnect() {
+		retryAfter = time.Second
+	}
+	s.disconnect(code, k.Reason, retryAfter)
+}
+
+func milliseconds(d time.Duration) int32 {
+	return int32(min(d.Milliseconds(), 1<<31-1)) //nolint:gosec // bounded
+}

@@ -1,0 +1,217 @@
+package session
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// Bounds of what one session may have unanswered; beyond them its socket is not
+// read any further.
+const (
+	maxUnanswered      = 256
+	maxUnansweredBytes = 1 << 20
+)
+
+// The kinds of requests, in the request numbers.
+const (
+	requestPublish = 0 // kept until it is answered
+	requestSignal  = 1 // answered by errors only
+	requestAck     = 2 // in ackPending until it is answered
+)
+
+// requestNumber holds what is needed to answer: [30 bit counter][2 bit kind][32
+// bit sequence of the client].
+func requestNumber(counter uint32, kind uint64, seq int32) uint64 {
+	return uint64(counter)<<34 | kind<<32 | uint64(uint32(seq)) //nolint:gosec // a bit pattern
+}
+
+func requestKind(request uint64) uint64 { return request >> 32 & 3 }
+
+func requestSeq(request uint64) int32 { return int32(uint32(request)) } //nolint:gosec // a bit pattern
+
+// publisher keeps what one session, or one call, has published and not had
+// answered. All of it goes through one stream, its home, in order; a new home is
+// taken only when that breaks.
+type publisher struct {
+	mu         sync.Mutex
+	number     uint64 // in the process; 0 = not logged in
+	counter    uint32
+	breaks     uint32 // of the link, up to which unanswered has been sent again
+	home       *stream
+	unanswered []*imv1.Publish
+	bytes      int           // of unanswered
+	changed    chan struct{} // closed when something that one waits for has changed; nil = nobody waits
+}
+
+// wake lets whoever waits look again. The caller holds mu.
+func (p *publisher) wake() {
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+// wait gives up mu until wake, more, or the time has passed; false for the
+// latter.
+func (p *publisher) wait(more <-chan struct{}, timeout time.Duration) bool {
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-more:
+	case <-timer.C:
+		return false
+	}
+	return true
+}
+
+// nextRequest returns a new request number.
+func (p *publisher) nextRequest(kind uint64, seq int32) uint64 {
+	p.counter++
+	return requestNumber(p.counter, kind, seq)
+}
+
+// send publishes in order: first again whatever a break may have lost. A publish
+// that wants an answer is kept until it has it, so nothing is lost when the home
+// breaks now. The caller has been admitted.
+func (p *publisher) send(publish *imv1.Publish) {
+	if requestKind(publish.Request) == requestPublish {
+		p.unanswered = append(p.unanswered, publish)
+		p.bytes += publishBytes(publish)
+		p.home.owe(1, publishBytes(publish))
+	}
+	p.home.publish(publish)
+}
+
+// admission is what stands in the way of a publish.
+type admission struct {
+	more    <-chan struct{} // closed when it may have changed
+	timeout time.Duration   // how long to wait for that; not positive = not at all
+	ok      bool
+}
+
+// admit looks whether the link can take a publish now.
+func (p *publisher) admit(l *Link) admission {
+	more := l.room.wait() // before looking, so that no change is missed
+	p.catchUp(l)
+	switch {
+	case p.home == nil || p.home.isBroken():
+		return admission{more, l.patience(), false}
+	case p.home.isFull():
+		return admission{p.home.room.wait(), time.Second, false}
+	}
+	return admission{ok: true}
+}
+
+// catchUp sends everything unanswered again if a stream has broken since it was
+// sent: the answer may have been lost with any of them. The caller holds mu.
+func (p *publisher) catchUp(l *Link) {
+	breaks := l.breaks.Load()
+	homeless := p.home == nil || p.home.isBroken()
+	if homeless {
+		p.move(l.pick(p.number))
+	}
+	if p.home == nil || p.breaks == breaks && !homeless {
+		return
+	}
+	p.breaks = breaks
+	for _, publish := range p.unanswered {
+		p.home.publish(publish)
+	}
+}
+
+// move takes a new home, and what is owed with it.
+func (p *publisher) move(home *stream) {
+	if p.home != nil {
+		p.home.owe(-len(p.unanswered), -p.bytes)
+	}
+	if p.home = home; home != nil {
+		home.owe(len(p.unanswered), p.bytes)
+	}
+}
+
+// answered takes the publish of a reply off; nil when it is not waited for.
+func (p *publisher) answered(request uint64) *imv1.Publish {
+	i := slices.IndexFunc(p.unanswered, func(u *imv1.Publish) bool { return u.Request == request })
+	if i < 0 {
+		return nil
+	}
+	publish := p.unanswered[i]
+	p.unanswered = slices.Delete(p.unanswered, i, i+1)
+	if len(p.unanswered) == 0 {
+		p.unanswered = nil
+	}
+	p.bytes -= publishBytes(publish)
+	if p.home != nil {
+		p.home.owe(-1, -publishBytes(publish))
+	}
+	p.wake()
+	return publish
+}
+
+// forget drops what is unanswered, at the end of a session or a call.
+func (p *publisher) forget() {
+	p.move(nil)
+	p.unanswered, p.bytes = nil, 0
+}
+
+// publishBytes is about what a publish takes on the stream.
+func publishBytes(p *imv1.Publish) int {
+	return 64 + len(p.UserId) + len(p.DeviceId) + len(p.GetSend()) + len(p.GetRead()) + len(p.GetSignal())
+}
+
+// publish hands a request to the link, waiting while too much is unanswered or
+// no transfer lives: for the latter up to 2 s, then the answer is unavailable.
+func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.haveRoom() {
+		a := s.admit(s.hub.link)
+		switch {
+		case a.ok:
+			publish.Session, publish.Request = s.number, s.nextRequest(kind, seq)
+			publish.UserId, publish.DeviceId = s.user, s.device
+			s.send(publish)
+			return
+		case a.timeout <= 0:
+			s.refuse(seq, errNoTransfer())
+			return
+		}
+		s.wait(a.more, a.timeout)
+	}
+}
+
+// haveRoom waits until the session may have one more request unanswered; false
+// when it ends first. Answers that stay away for a minute end it.
+func (s *Session) haveRoom() bool {
+	patience := s.hub.now() + s.hub.config.SlowTimeout
+	for !s.closing && s.full() {
+		if s.hub.now() >= patience {
+			s.mu.Unlock()
+			s.disconnect(im.DisconnectUnavailable, "requests are not answered", time.Second)
+			s.mu.Lock()
+			return false
+		}
+		s.wait(nil, time.Second)
+	}
+	return !s.closing
+}
+
+// full reports whether the session has to wait for answers.
+func (s *Session) full() bool {
+	return len(s.unanswered)+len(s.ackPending)+len(s.beats) >= maxUnanswered || s.bytes >= maxUnansweredBytes
+}
+
+func errNoTransfer() *im.Error {
+	return im.Retry(im.Unavailable, time.Second, "no transfer server is reachable")
+}

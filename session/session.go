@@ -1,0 +1,209 @@
+package session
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
+)
+
+// phase is how far a session has come.
+type phase uint8
+
+const (
+	phaseNew   phase = iota // no auth yet
+	phaseLogin              // an auth is being judged
+	phaseLive               // auth_reply is written
+)
+
+// Session is one connection. Its publisher's mu guards all fields below; hub and
+// conn never change; user, device, platform, epoch and form not once it is live.
+type Session struct {
+	publisher
+	hub  *Hub
+	conn Conn
+
+	phase     phase
+	form      wire.Form // 0 = no frame yet
+	closing   bool      // disconnect is written or the connection given up
+	abandoned bool      // nothing more is written or read
+	writing   bool      // a writer is at work
+	feeding   bool      // a page is being pulled
+	syncing   bool      // a sync is being answered
+	attached  bool      // the owner has answered an attach
+	opened    bool      // the last thing in out is a deliver frame not ended
+	misses    uint8     // pulls in a row that failed
+
+	user, device, platform, epoch string
+
+	last    time.Duration // when the last frame came; times count from hub.began
+	expires time.Duration // when the token does; 0 = never
+	stalled time.Duration // since when the window is full and entries wait; 0 = not
+
+	cursor int64 // last inbox seq written to the device
+	base   int64 // highest of resume_from and acked: the window counts from here
+	head   int64 // highest inbox seq known
+	acked  int64 // the device's cursor as far as it is known; 0 = not
+	told   int64 // highest seq that this connection acked
+
+	owner       *stream // of the inbox, and attached to; nil = not known
+	ownerTerm   int64
+	term, place int64  // generation, as the owner gave it; valid once attached
+	ackBatch    uint64 // where the last ack was put on its way, to be raised there
+	ackIndex    int
+	ackPending  []*imv1.Acked // acks that want an answer
+	beats       []int32       // heartbeats that wait for the head
+	beatAt      time.Duration
+
+	out      *[]byte // what is to be written; nil = nothing
+	openedAt int     // where the deliver frame not ended begins
+	inFlight int     // bytes being written
+
+	// What reader and crew hand each other; no lock, for they take turns.
+	turn     chan struct{} // signalled when the reader may go on
+	incoming []byte        // the message being handled
+	failed   error         // or why there is none
+	textual  bool          // it is a text message
+	loggedIn bool
+	over     bool // nothing is read any more
+}
+
+func newSession(h *Hub, conn Conn) *Session {
+	s := &Session{hub: h, conn: conn, last: h.now(), turn: make(chan struct{}, 1)}
+	conn.OnControl(s.control)
+	return s
+}
+
+// run is the reader. All but waiting for a message is done by the crew, so that
+// its stack stays as small as stacks are: one that has grown is never as small
+// again.
+func (s *Session) run() {
+	for over := false; !over; over = s.over {
+		s.incoming, s.textual, s.failed = s.conn.Read()
+		if s.loggedIn {
+			s.hub.crew.do(s, (*Session).take)
+			continue
+		}
+		s.hub.logins <- struct{}{}
+		s.hub.crew.do(s, (*Session).take)
+		<-s.hub.logins
+	}
+	s.hub.crew.start(s, (*Session).end)
+}
+
+// take handles what the reader has read, and prepares the next Read.
+func (s *Session) take() {
+	if s.failed != nil {
+		s.readFailed(s.failed)
+		s.over = true
+		return
+	}
+	s.receive()
+	s.incoming = nil
+	s.over = !s.arm()
+}
+
+// arm waits until there is room for answers and sets the time until which a
+// frame must come; false when the session ends.
+func (s *Session) arm() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.closing && s.pending() > highWater {
+		s.wait(nil, s.hub.config.SlowTimeout)
+	}
+	s.loggedIn = s.phase == phaseLive
+	if s.loggedIn {
+		s.last = s.hub.now()
+	}
+	s.setDeadline()
+	return !s.closing
+}
+
+// setDeadline makes the read deadline the first of all that end a session which
+// stays silent, so that none of them needs a timer.
+func (s *Session) setDeadline() {
+	if s.closing {
+		return
+	}
+	until := s.last + s.hub.idle
+	if s.phase == phaseNew {
+		until = s.last + s.hub.config.AuthTimeout
+	}
+	if s.expires > 0 {
+		until = min(until, s.expires)
+	}
+	if s.stalled > 0 {
+		until = min(until, s.stalled+s.hub.config.SlowTimeout)
+	}
+	s.conn.NetConn().SetReadDeadline(s.hub.began.Add(until))
+}
+
+func (s *Session) readFailed(err error) {
+	var network net.Error
+	switch {
+	case errors.Is(err, wire.ErrFraming):
+		s.disconnect(im.ProtocolError, "malformed frame", 0)
+	case errors.Is(err, wire.ErrVersion):
+		s.disconnect(im.VersionUnsupported, "unsupported version", 0)
+	case errors.As(err, &network) && network.Timeout():
+		s.timedOut()
+	default:
+		s.left()
+	}
+}
+
+// timedOut says which of setDeadline's limits has passed. A session that is
+// being disconnected has been woken by the same means.
+func (s *Session) timedOut() {
+	s.mu.Lock()
+	phase, now := s.phase, s.hub.now()
+	expired := s.expires > 0 && now >= s.expires
+	slow := s.stalled > 0 && now >= s.stalled+s.hub.config.SlowTimeout
+	s.mu.Unlock()
+	switch {
+	case phase == phaseNew:
+		s.disconnect(im.DisconnectUnauthenticated, "no auth in time", 0)
+	case expired:
+		s.disconnect(im.TokenExpired, "token expired", 0)
+	case slow:
+		s.disconnect(im.Slow, "no ack in time", time.Second)
+	default:
+		s.disconnect(im.Idle, "no frame in time", time.Second)
+	}
+}
+
+// linger reads off what is in flight, so that the client sees the reason instead
+// of a reset: until it closes, at most for a second.
+func (s *Session) linger() {
+	s.mu.Lock()
+	abandoned := s.abandoned
+	if !abandoned {
+		s.conn.NetConn().SetReadDeadline(time.Now().Add(s.hub.config.Linger))
+	}
+	s.mu.Unlock()
+	if !abandoned {
+		s.discard()
+	}
+}
+
+func (s *Session) discard() {
+	buffer := s.hub.takeBuffer()
+	defer s.hub.giveBuffer(buffer)
+	scratch := (*buffer)[:cap(*buffer)]
+	for {
+		if _, err := s.conn.NetConn().Read(scratch); err != nil {
+			return
+		}
+	}
+}
+
+// end lets the client see why, then takes the session out of everything.
+func (s *Session) end() {
+	s.linger()
+	s.abandon()
+	s.hub.link.remove(s)
+	s.hub.remove(s)
+}
