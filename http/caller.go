@@ -1,0 +1,88 @@
+package http
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/im-transfer/im"
+)
+
+type callerKey struct{}
+
+// callerOf returns who calls an operation that needs a token.
+func callerOf(ctx context.Context) im.Claims {
+	claims, _ := ctx.Value(callerKey{}).(im.Claims)
+	return claims
+}
+
+// requireToken lets through who shows an access token of a device that is still
+// signed in with it: signing out, or in again, ends a token at once.
+func (s *Server) requireToken(ctx huma.Context, next func(huma.Context)) {
+	claims, err := s.authenticate(ctx.Context(), ctx.Header("Authorization"))
+	if err != nil {
+		answerProblem(ctx, refuse(ctx.Context(), err))
+		return
+	}
+	recordOf(ctx.Context()).userID = claims.UserID
+	next(huma.WithValue(ctx, callerKey{}, claims))
+}
+
+func (s *Server) authenticate(ctx context.Context, header string) (im.Claims, error) {
+	token, ok := bearer(header)
+	if !ok {
+		return im.Claims{}, im.Errorf(im.Unauthenticated, "an access token is needed: Authorization: Bearer …")
+	}
+	claims, err := s.Tokens.Verify(token)
+	if err != nil {
+		return im.Claims{}, err
+	}
+	device, err := s.Devices.Device(ctx, claims.UserID, claims.DeviceID)
+	switch {
+	case errors.Is(err, im.ErrNotFound), err == nil && (device.Family == "" || device.Family != claims.Family):
+		return im.Claims{}, im.Errorf(im.Unauthenticated, "the token has been revoked")
+	case err != nil:
+		return im.Claims{}, err
+	}
+	return claims, nil
+}
+
+// requireServiceKey lets through who shows the service key.
+func (s *Server) requireServiceKey(ctx huma.Context, next func(huma.Context)) {
+	key, ok := bearer(ctx.Header("Authorization"))
+	if !ok || !sameSecret(key, s.config.ServiceKey) {
+		answerProblem(ctx, refuse(ctx.Context(), im.Errorf(im.Unauthenticated, "the service key is needed")))
+		return
+	}
+	next(ctx)
+}
+
+// sameSecret compares in a time that tells neither content nor length.
+func sameSecret(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// bearer takes the token out of an Authorization header.
+func bearer(header string) (string, bool) {
+	scheme, token, ok := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	return token, ok && token != "" && strings.EqualFold(scheme, "Bearer")
+}
+
+// answerProblem answers from a middleware.
+func answerProblem(ctx huma.Context, problem *Problem) {
+	for name, values := range problem.GetHeaders() {
+		for _, value := range values {
+			ctx.SetHeader(name, value)
+		}
+	}
+	ctx.SetHeader("Content-Type", problemType)
+	ctx.SetStatus(problem.Status)
+	json.NewEncoder(ctx.BodyWriter()).Encode(problem) //nolint:errcheck // the client has gone
+}

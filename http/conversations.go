@@ -1,0 +1,144 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+type conversationsQuery struct {
+	Cursor string `query:"cursor" doc:"The next of the page before."`
+	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+	UserID string `query:"user_id" doc:"Only the direct conversation with this user."`
+}
+
+// ConversationList is a page of a user's conversations.
+type ConversationList struct {
+	Conversations []Conversation `json:"conversations" nullable:"false" doc:"Newest first."`
+	Next          string         `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
+	InboxHead     int64Text      `json:"inbox_head" doc:"What is above it in the inbox may not be in the list."`
+	InboxEpoch    string         `json:"inbox_epoch"`
+}
+
+// Conversation is a line of the list, as its user sees it.
+type Conversation struct {
+	ConversationID string                                  `json:"conversation_id"`
+	Type           im.ConversationType                     `json:"type" enum:"direct,group,room"`
+	PeerID         string                                  `json:"peer_id,omitempty" doc:"Direct: the other user, or oneself."`
+	Head           int64Text                               `json:"head" doc:"Highest conversation seq."`
+	ReadUpto       int64Text                               `json:"read_upto"`
+	Unread         int32                                   `json:"unread" doc:"Exact to 1,000."`
+	LastMessage    *protoBody[imv1.Message, *imv1.Message] `json:"last_message,omitempty"`
+}
+
+func (s *Server) conversationRoutes(api huma.API) {
+	register(s, api, operation("list-conversations", http.MethodGet, "/v1/conversations", "Conversations", byToken,
+		"List one's conversations", "Newest first."), s.listConversations)
+	register(s, api, operation("read-history", http.MethodGet, "/v1/conversations/{id}/messages", "Conversations", byToken,
+		"Read a conversation's history", "Ascending by conversation seq, which may have holes. With after from there on, else the "+
+			"newest below before. To who is not a member the conversation is not found."), s.readHistory)
+	register(s, api, operation("list-reads", http.MethodGet, "/v1/conversations/{id}/reads", "Conversations", byToken,
+		"List who has read how far", "Of all members."), s.listReads)
+}
+
+// listConversations reads the inbox's head before the list, so that everything up
+// to the head is in the list.
+func (s *Server) listConversations(ctx context.Context, in *conversationsQuery) (*answer[ConversationList], error) {
+	limit, err := pageLimit(in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	from, err := parseCursor(in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	caller := callerOf(ctx)
+	info, err := s.Histories.Info(ctx)
+	if err != nil {
+		return nil, wrap("read store's epoch", err)
+	}
+	head, err := s.inboxHead(ctx, caller.UserID)
+	if err != nil {
+		return nil, err
+	}
+	views, next, err := s.viewsOf(ctx, caller.UserID, in.UserID, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	list := ConversationList{
+		Conversations: make([]Conversation, 0, len(views)), Next: next, InboxHead: int64Text(head), InboxEpoch: info.InboxEpoch,
+	}
+	for _, view := range views {
+		shown, err := conversationOf(view, caller.UserID)
+		if err != nil {
+			return nil, err
+		}
+		list.Conversations = append(list.Conversations, shown)
+	}
+	return reply(list), nil
+}
+
+// viewsOf returns a page of the list, or the direct conversation with a peer
+// alone. It asks for one line more, to know whether there are more.
+func (s *Server) viewsOf(ctx context.Context, userID, peerID string, from im.ListCursor, limit int) ([]im.ConversationView, string, error) {
+	if peerID != "" {
+		if !im.ValidID(peerID) {
+			return nil, "", invalid("user_id has at most %d bytes and no control characters", im.MaxIDBytes)
+		}
+		view, err := s.Histories.ConversationOf(ctx, userID, im.DirectConversation(userID, peerID))
+		if errors.Is(err, im.ErrNotFound) {
+			return nil, "", nil
+		}
+		return []im.ConversationView{view}, "", wrap("read conversation", err)
+	}
+	views, err := s.Histories.ConversationList(ctx, userID, from, limit+1)
+	if err != nil {
+		return nil, "", wrap("list conversations", err)
+	}
+	if len(views) <= limit {
+		return views, "", nil
+	}
+	views = views[:limit]
+	last := views[limit-1]
+	return views, cursorText(im.ListCursor{LastAtMs: last.LastAtMs, ID: last.ID}), nil
+}
+
+// conversationOf puts a line into its JSON form.
+func conversationOf(view im.ConversationView, userID string) (Conversation, error) {
+	shown := Conversation{
+		ConversationID: view.ID, Type: view.Type, PeerID: view.PeerID,
+		Head: int64Text(view.Head), ReadUpto: int64Text(view.ReadUpto), Unread: int32(view.Unread), //nolint:gosec // at most MaxUnread
+	}
+	if view.Last != nil {
+		message, err := messageOf(view.Last, userID)
+		if err != nil {
+			return shown, err
+		}
+		body := bodyOf(message)
+		shown.LastMessage = &body
+	}
+	return shown, nil
+}
+
+// cursorText is the opaque form of a position.
+func cursorText(cursor im.ListCursor) string {
+	encoded, _ := json.Marshal(cursor) //nolint:errchkjson // a number and a string
+	return base64URL.EncodeToString(encoded)
+}
+
+func parseCursor(text string) (cursor im.ListCursor, err error) {
+	if text == "" {
+		return cursor, nil
+	}
+	encoded, err := base64URL.DecodeString(text)
+	if err != nil || json.Unmarshal(encoded, &cursor) != nil {
+		return cursor, invalid("the cursor is not one of ours")
+	}
+	return cursor, nil
+}

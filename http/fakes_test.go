@@ -1,0 +1,358 @@
+package http
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// clock is a time that a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// memoryStore is Accounts, Devices and Histories in maps. fail, if set, is asked
+// before every call.
+type memoryStore struct {
+	mu        sync.Mutex
+	fail      func(call string) error
+	calls     []string
+	users     []im.User
+	devices   map[[2]string]im.Device
+	refreshes map[string][]im.Refresh
+	views     map[string][]im.ConversationView // by user, newest first
+	stays     map[im.ReadKey][]im.Member
+	events    map[string][]im.Event
+	marks     map[string][]im.ReadMark
+	heads     map[string]im.InboxHead
+}
+
+func newMemoryStore() *memoryStore {
+	return &memoryStore{
+		devices: map[[2]string]im.Device{}, refreshes: map[string][]im.Refresh{}, views: map[string][]im.ConversationView{},
+		stays: map[im.ReadKey][]im.Member{}, events: map[string][]im.Event{}, marks: map[string][]im.ReadMark{},
+		heads: map[string]im.InboxHead{},
+	}
+}
+
+// enter locks the store for a call; the caller unlocks.
+func (m *memoryStore) enter(call string) error {
+	m.mu.Lock()
+	m.calls = append(m.calls, call)
+	if m.fail != nil {
+		return m.fail(call)
+	}
+	return nil
+}
+
+func (m *memoryStore) CreateUser(_ context.Context, user im.User) error {
+	err := m.enter("CreateUser")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if m.named(user.Username) != nil {
+		return im.ErrDuplicate
+	}
+	m.users = append(m.users, user)
+	return nil
+}
+
+func (m *memoryStore) named(name string) *im.User {
+	if i := slices.IndexFunc(m.users, func(u im.User) bool { return u.Username == name }); i >= 0 {
+		return &m.users[i]
+	}
+	return nil
+}
+
+func (m *memoryStore) UserByName(_ context.Context, name string) (im.User, error) {
+	err := m.enter("UserByName")
+	defer m.mu.Unlock()
+	if err != nil {
+		return im.User{}, err
+	}
+	if user := m.named(name); user != nil {
+		return *user, nil
+	}
+	return im.User{}, im.ErrNotFound
+}
+
+func (m *memoryStore) UsersByID(_ context.Context, ids []string) (found []im.User, err error) {
+	err = m.enter("UsersByID")
+	defer m.mu.Unlock()
+	for _, user := range m.users {
+		if slices.Contains(ids, user.ID) {
+			found = append(found, user)
+		}
+	}
+	return found, err
+}
+
+func (m *memoryStore) EnsureUsers(_ context.Context, users []im.User) (all []im.User, made []bool, err error) {
+	err = m.enter("EnsureUsers")
+	defer m.mu.Unlock()
+	for _, user := range users {
+		stored := m.named(user.Username)
+		made = append(made, stored == nil)
+		if stored == nil {
+			m.users = append(m.users, user)
+			stored = &user
+		}
+		all = append(all, *stored)
+	}
+	return all, made, err
+}
+
+func (m *memoryStore) PutDevice(_ context.Context, device im.Device) error {
+	err := m.enter("PutDevice")
+	defer m.mu.Unlock()
+	if err == nil {
+		m.devices[[2]string{device.UserID, device.DeviceID}] = device
+	}
+	return err
+}
+
+func (m *memoryStore) Device(_ context.Context, userID, deviceID string) (im.Device, error) {
+	err := m.enter("Device")
+	defer m.mu.Unlock()
+	device, ok := m.devices[[2]string{userID, deviceID}]
+	if err == nil && !ok {
+		err = im.ErrNotFound
+	}
+	return device, err
+}
+
+func (m *memoryStore) SignOut(_ context.Context, userID, deviceID, family string) error {
+	err := m.enter("SignOut")
+	defer m.mu.Unlock()
+	key := [2]string{userID, deviceID}
+	if device := m.devices[key]; err == nil && device.Family == family {
+		device.Family = ""
+		m.devices[key] = device
+	}
+	return err
+}
+
+func (m *memoryStore) InsertRefresh(_ context.Context, refresh im.Refresh) error {
+	err := m.enter("InsertRefresh")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, row := range m.refreshes[refresh.Family] {
+		if row.Generation == refresh.Generation {
+			return im.ErrDuplicate
+		}
+	}
+	m.refreshes[refresh.Family] = append(m.refreshes[refresh.Family], refresh)
+	return nil
+}
+
+func (m *memoryStore) LastRefresh(_ context.Context, family string) (im.Refresh, error) {
+	err := m.enter("LastRefresh")
+	defer m.mu.Unlock()
+	rows := m.refreshes[family]
+	if err != nil || len(rows) == 0 {
+		return im.Refresh{}, cmp.Or(err, im.ErrNotFound)
+	}
+	return slices.MaxFunc(rows, func(a, b im.Refresh) int { return cmp.Compare(a.Generation, b.Generation) }), nil
+}
+
+func (m *memoryStore) ConversationList(_ context.Context, userID string, from im.ListCursor, limit int) ([]im.ConversationView, error) {
+	err := m.enter("ConversationList")
+	defer m.mu.Unlock()
+	views := m.views[userID]
+	if from != (im.ListCursor{}) {
+		at := slices.IndexFunc(views, func(v im.ConversationView) bool { return v.ID == from.ID && v.LastAtMs == from.LastAtMs })
+		views = views[at+1:]
+	}
+	return views[:min(limit, len(views))], err
+}
+
+func (m *memoryStore) ConversationOf(_ context.Context, userID, id string) (im.ConversationView, error) {
+	err := m.enter("ConversationOf")
+	defer m.mu.Unlock()
+	for _, view := range m.views[userID] {
+		if view.ID == id {
+			return view, err
+		}
+	}
+	return im.ConversationView{}, cmp.Or(err, im.ErrNotFound)
+}
+
+func (m *memoryStore) Stays(_ context.Context, userID, id string) ([]im.Member, error) {
+	err := m.enter("Stays")
+	defer m.mu.Unlock()
+	return m.stays[im.ReadKey{UserID: userID, ConversationID: id}], err
+}
+
+func (m *memoryStore) History(_ context.Context, r im.EventRange) (page []im.Event, more bool, err error) {
+	err = m.enter("History")
+	defer m.mu.Unlock()
+	for _, event := range m.events[r.ConversationID] {
+		inside := slices.ContainsFunc(r.Stays, func(s im.Member) bool { return event.Seq >= s.JoinedSeq && event.Seq <= s.LeftSeq })
+		if inside && (r.Forward && event.Seq > r.After || !r.Forward && (r.Before == 0 || event.Seq < r.Before)) {
+			page = append(page, event)
+		}
+	}
+	if len(page) <= r.Limit {
+		return page, false, err
+	}
+	if r.Forward {
+		return page[:r.Limit], true, err
+	}
+	return page[len(page)-r.Limit:], true, err
+}
+
+func (m *memoryStore) ReadMarksOf(_ context.Context, id string) ([]im.ReadMark, error) {
+	err := m.enter("ReadMarksOf")
+	defer m.mu.Unlock()
+	return m.marks[id], err
+}
+
+func (m *memoryStore) Heads(_ context.Context, userIDs []string) (heads []im.InboxHead, err error) {
+	err = m.enter("Heads")
+	defer m.mu.Unlock()
+	for _, id := range userIDs {
+		heads = append(heads, m.heads[id])
+	}
+	return heads, err
+}
+
+func (m *memoryStore) Info(context.Context) (im.StoreInfo, error) {
+	err := m.enter("Info")
+	defer m.mu.Unlock()
+	return im.StoreInfo{InboxEpoch: "epoch1"}, err
+}
+
+// fakePipeline keeps what it is asked and answers what the test says.
+type fakePipeline struct {
+	mu        sync.Mutex
+	published []*imv1.Publish
+	acked     []*imv1.Acked
+	pulled    []*imv1.PullRequest
+	kicked    []*imv1.KickRequest
+	reply     *imv1.Reply
+	page      *imv1.PullReply
+	kickErrs  []error // for the next kicks
+	err       error
+}
+
+func (f *fakePipeline) Publish(_ context.Context, publish *imv1.Publish) (*imv1.Reply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.published = append(f.published, publish)
+	return f.reply, f.err
+}
+
+func (f *fakePipeline) Ack(_ context.Context, acked *imv1.Acked) (*imv1.Reply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acked = append(f.acked, acked)
+	return f.reply, f.err
+}
+
+func (f *fakePipeline) Pull(_ context.Context, pull *imv1.PullRequest) (*imv1.PullReply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pulled = append(f.pulled, pull)
+	return f.page, f.err
+}
+
+func (f *fakePipeline) Kick(_ context.Context, kick *imv1.KickRequest) (*imv1.KickReply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kicked = append(f.kicked, kick)
+	if len(f.kickErrs) > 0 {
+		err := f.kickErrs[0]
+		f.kickErrs = f.kickErrs[1:]
+		return nil, err
+	}
+	return &imv1.KickReply{Closed: 1}, f.err
+}
+
+// fakeDiscovery hands out lists that the test sends.
+type fakeDiscovery map[string]chan []im.Server
+
+func (f fakeDiscovery) Watch(ctx context.Context, role string) (<-chan []im.Server, error) {
+	out := make(chan []im.Server)
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case list := <-f[role]:
+				select {
+				case out <- list:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// plainTokens are claims in base64: real ones are common/jwt's affair.
+type plainTokens struct{ clock *clock }
+
+func (t plainTokens) Issue(claims im.Claims) (string, error) {
+	encoded, err := json.Marshal(claims)
+	return base64.RawURLEncoding.EncodeToString(encoded), err
+}
+
+func (t plainTokens) Verify(token string) (claims im.Claims, err error) {
+	encoded, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || json.Unmarshal(encoded, &claims) != nil || claims.ExpiresAtMs <= t.clock.Now().UnixMilli() {
+		return claims, im.Errorf(im.Unauthenticated, "the token is not valid")
+	}
+	return claims, nil
+}
+
+// countedPasswords are hashes that cost nothing, and are counted.
+type countedPasswords struct {
+	mu       sync.Mutex
+	hashes   int
+	verifies int
+	wait     chan struct{} // if set, each call takes one from it
+}
+
+func (p *countedPasswords) Hash(password string) string {
+	p.count(&p.hashes)
+	return "hash of " + password
+}
+
+func (p *countedPasswords) Verify(hash, password string) bool {
+	p.count(&p.verifies)
+	return hash == "hash of "+password
+}
+
+func (p *countedPasswords) count(n *int) {
+	p.mu.Lock()
+	*n++
+	p.mu.Unlock()
+	if p.wait != nil {
+		<-p.wait
+	}
+}

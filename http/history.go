@@ -1,0 +1,135 @@
+package http
+
+import (
+	"context"
+	"slices"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+type historyQuery struct {
+	ID     string   `path:"id" doc:"A conversation_id."`
+	Before optional `query:"before" doc:"Conversation seq, exclusive; 0 or left out = from the end."`
+	After  optional `query:"after" doc:"Conversation seq, exclusive; given, the page goes on from there."`
+	Limit  int      `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+}
+
+type conversationPath struct {
+	ID string `path:"id" doc:"A conversation_id."`
+}
+
+// History is a page of a conversation's messages.
+type History struct {
+	Messages []protoBody[imv1.Message, *imv1.Message] `json:"messages" nullable:"false" doc:"Ascending by conversation_seq."`
+	HasMore  bool                                     `json:"has_more" doc:"In the direction that was asked for."`
+}
+
+// Reads says how far the members have read.
+type Reads struct {
+	Reads []MemberRead `json:"reads" nullable:"false"`
+}
+
+// MemberRead says how far a member has read.
+type MemberRead struct {
+	UserID string    `json:"user_id"`
+	Upto   int64Text `json:"upto" doc:"Conversation seq."`
+}
+
+func (s *Server) readHistory(ctx context.Context, in *historyQuery) (*answer[History], error) {
+	limit, err := pageLimit(in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	if in.Before.value < 0 || in.After.value < 0 {
+		return nil, invalid("before and after must not be negative")
+	}
+	caller := callerOf(ctx)
+	stays, err := s.staysOf(ctx, caller.UserID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	events, more, err := s.Histories.History(ctx, im.EventRange{
+		ConversationID: in.ID, After: in.After.value, Before: in.Before.value, Forward: in.After.given, Limit: limit, Stays: stays,
+	})
+	if err != nil {
+		return nil, wrap("read history", err)
+	}
+	if in.After.given && in.Before.value > 0 { // both: the page ends below before
+		if end := slices.IndexFunc(events, func(e im.Event) bool { return e.Seq >= in.Before.value }); end >= 0 {
+			events, more = events[:end], false
+		}
+	}
+	return historyOf(events, more, caller.UserID)
+}
+
+func historyOf(events []im.Event, more bool, userID string) (*answer[History], error) {
+	page := History{Messages: make([]protoBody[imv1.Message, *imv1.Message], 0, len(events)), HasMore: more}
+	for i := range events {
+		message, err := messageOf(&events[i], userID)
+		if err != nil {
+			return nil, err
+		}
+		page.Messages = append(page.Messages, bodyOf(message))
+	}
+	return reply(page), nil
+}
+
+// messageOf is a message as a user sees it: the stored body with the event's
+// header around it. Only the sender learns what their device called it.
+func messageOf(event *im.Event, userID string) (*imv1.Message, error) {
+	message := new(imv1.Message)
+	if err := message.UnmarshalVT(event.Body); err != nil {
+		return nil, wrap("decode message body", err)
+	}
+	kind, _ := im.ConversationTypeOf(event.ConversationID)
+	message.MessageId = event.ID
+	message.ConversationId = event.ConversationID
+	message.ConversationType = string(kind)
+	message.ConversationSeq = event.Seq
+	message.SenderId = event.SenderID
+	message.SentAtMs = event.AtMs
+	message.ExpiresAtMs = event.ExpiresAtMs
+	message.Version = 1
+	if event.SenderID == userID {
+		message.SenderDeviceId, message.ClientMsgId = event.DeviceID, event.ClientID
+	}
+	return message, nil
+}
+
+// staysOf returns a user's stays in a conversation; im.NotFound when there are
+// none.
+func (s *Server) staysOf(ctx context.Context, userID, conversation string) ([]im.Member, error) {
+	notFound := im.Errorf(im.NotFound, "there is no such conversation")
+	if !conversationID(conversation) {
+		return nil, notFound
+	}
+	stays, err := s.Histories.Stays(ctx, userID, conversation)
+	if err != nil {
+		return nil, wrap("look up membership", err)
+	}
+	if len(stays) == 0 {
+		return nil, notFound
+	}
+	return stays, nil
+}
+
+// listReads is for present members: who has left sees no more of what they do.
+func (s *Server) listReads(ctx context.Context, in *conversationPath) (*answer[Reads], error) {
+	stays, err := s.staysOf(ctx, callerOf(ctx).UserID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(stays, func(m im.Member) bool { return m.LeftSeq == im.Forever }) {
+		return nil, im.Errorf(im.NotFound, "there is no such conversation")
+	}
+	marks, err := s.Histories.ReadMarksOf(ctx, in.ID)
+	if err != nil {
+		return nil, wrap("read marks", err)
+	}
+	reads := Reads{Reads: make([]MemberRead, 0, len(marks))}
+	for _, mark := range marks {
+		reads.Reads = append(reads.Reads, MemberRead{mark.UserID, int64Text(mark.ReadUpto)})
+	}
+	return reply(reads), nil
+}

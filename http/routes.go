@@ -1,0 +1,100 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// What an operation's caller must show.
+const (
+	byToken      = "token"       // an access token
+	byServiceKey = "service_key" // the service key
+	byNobody     = ""
+)
+
+// routes registers every endpoint and returns the OpenAPI document.
+func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
+	registry := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
+	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "im", Version: orElse(s.config.Version, "dev"),
+				Description: "Instant messaging over HTTP. 64-bit integers are strings in JSON; fields at their zero value may be " +
+					"left out; unknown fields are ignored. Live delivery is by WebSocket or TCP: ask `GET /v1/gateway` where.",
+			},
+			Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+				byToken:      {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "The access_token of a log-in."},
+				byServiceKey: {Type: "http", Scheme: "bearer", Description: "The setting http.service_key."},
+			}},
+		},
+		Formats:       map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}, // the second for …+json
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{translate},
+	}
+	config.AllowAdditionalPropertiesByDefault = true
+	config.FieldsOptionalByDefault = true
+	api := huma.NewAPI(config, adapter{humago.NewAdapter(mux, "")})
+	s.userRoutes(api)
+	s.sessionRoutes(api)
+	s.gatewayRoutes(api)
+	s.messageRoutes(api)
+	s.inboxRoutes(api)
+	s.conversationRoutes(api)
+	if s.config.ServiceKey != "" {
+		s.serviceRoutes(api)
+	}
+	document, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	return document, nil
+}
+
+// operation describes an endpoint: what it is called, where it is and who may.
+func operation(id, method, path, tag, by, summary, description string) huma.Operation {
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Tags: []string{tag}, Summary: summary, Description: description,
+		SkipValidateBody: true, SkipValidateParams: true, // handlers judge values, types are enough here
+	}
+	if by != byNobody {
+		op.Security = []map[string][]string{{by: {}}}
+	}
+	return op
+}
+
+// register adds an endpoint. Its errors become problems, and what caused them
+// goes into the log.
+func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	op.MaxBodyBytes = s.config.MaxBodyBytes + 1 // huma refuses what reaches it
+	op.BodyReadTimeout = s.config.RequestTimeout
+	if len(op.Security) > 0 {
+		guard := s.requireToken
+		if _, service := op.Security[0][byServiceKey]; service {
+			guard = s.requireServiceKey
+		}
+		op.Middlewares = huma.Middlewares{guard}
+	}
+	huma.Register(api, op, func(ctx context.Context, input *I) (*O, error) {
+		output, err := handler(ctx, input)
+		if err != nil {
+			return nil, refuse(ctx, err)
+		}
+		return output, nil
+	})
+}
+
+// refuse turns an error into what the client sees and notes it for the log.
+func refuse(ctx context.Context, err error) *Problem {
+	problem := problemOf(err)
+	rec := recordOf(ctx)
+	rec.code, rec.cause = problem.Code, err
+	return problem
+}

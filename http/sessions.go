@@ -1,0 +1,173 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// kickInterval is between two attempts to close a connection.
+const kickInterval = 200 * time.Millisecond
+
+type login struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+	DeviceID string `json:"device_id" doc:"The device's own, kept for good; 1 to 64 bytes."`
+	Platform string `json:"platform" enum:"web,desktop,ios,android,tablet,other"`
+}
+
+type refreshBody struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+// Session is what a log-in and a refresh answer.
+type Session struct {
+	AccessToken  string `json:"access_token" doc:"For Authorization: Bearer and for auth frames."`
+	RefreshToken string `json:"refresh_token" doc:"For one use; the answer to it has the next one."`
+	ExpiresIn    int32  `json:"expires_in" doc:"Seconds until the access token ends."`
+	UserID       string `json:"user_id"`
+}
+
+func (s *Server) sessionRoutes(api huma.API) {
+	register(s, api, operation("create-session", http.MethodPost, "/v1/sessions", "Sessions", byNobody, "Log in",
+		"The tokens are bound to device and platform. Logging in again with a device ends its former tokens; a connection that "+
+			"it has open stays until its token expires, unless the device connects again."), s.logIn)
+	register(s, api, operation("refresh-session", http.MethodPost, "/v1/sessions/refresh", "Sessions", byNobody, "Refresh the tokens",
+		"A token replaced less than 30 s ago answers with the same successor. Any older use means that it was stolen: all of the "+
+			"device's tokens end and its connection is closed (revoked)."), s.refresh)
+	register(s, api, operation("delete-session", http.MethodDelete, "/v1/sessions/current", "Sessions", byToken, "Sign out",
+		"The device's tokens end at once and its connection is closed (revoked)."), s.signOut)
+}
+
+func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session], error) {
+	if err := checkDevice(in.Body.DeviceID, in.Body.Platform); err != nil {
+		return nil, err
+	}
+	name, _ := im.NormalUsername(in.Body.Username) // "" for what is no name: nobody's, counted as one
+	from := network(recordOf(ctx).remote)
+	now := s.config.Now()
+	if wait := max(s.origins.take(from, now), s.names.take(name, now)); wait > 0 {
+		return nil, im.Retry(im.RateLimited, wait, "too many attempts to log in")
+	}
+	user, err := s.checkPassword(ctx, name, in.Body.Password)
+	if im.AsError(err).Code != im.Unauthenticated { // only failures count
+		s.origins.give(from)
+		s.names.give(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	session, err := s.openSession(ctx, user.ID, in.Body.DeviceID, in.Body.Platform)
+	if err != nil {
+		return nil, err
+	}
+	return reply(session), nil
+}
+
+// checkPassword finds who has this name and password. A wrong name takes as long
+// as a wrong password: one look-up and one hash.
+func (s *Server) checkPassword(ctx context.Context, name, password string) (im.User, error) {
+	user, err := s.Accounts.UserByName(ctx, name)
+	if err != nil && !errors.Is(err, im.ErrNotFound) {
+		return im.User{}, wrap("look up user name", err)
+	}
+	right, err := s.hashing.verify(ctx, user.PasswordHash, password)
+	switch {
+	case err != nil:
+		return im.User{}, err
+	case !right || user.ID == "":
+		return im.User{}, im.Errorf(im.Unauthenticated, "the username or the password is wrong")
+	case user.Disabled:
+		return im.User{}, im.Errorf(im.Forbidden, "the account is disabled")
+	}
+	return user, nil
+}
+
+func checkDevice(deviceID, platform string) error {
+	if !im.ValidID(deviceID) {
+		return invalid("a device_id has 1 to %d bytes and no control characters", im.MaxIDBytes)
+	}
+	if !im.ValidPlatform(platform) {
+		return invalid("the platform is not web, desktop, ios, android, tablet or other")
+	}
+	return nil
+}
+
+// openSession signs a device in with a new family. The family's first generation
+// is stored before the device says that it has it.
+func (s *Server) openSession(ctx context.Context, userID, deviceID, platform string) (Session, error) {
+	token := refreshToken{family: im.NewID(), generation: 1, userID: userID, deviceID: deviceID}
+	now := s.nowMs()
+	first := im.Refresh{Family: token.family, Generation: token.generation, AtMs: now}
+	err := again(func() error { return s.Devices.InsertRefresh(ctx, first) })
+	if err != nil && !errors.Is(err, im.ErrDuplicate) { // our own, for the family is random
+		return Session{}, wrap("begin refresh family", err)
+	}
+	device := im.Device{UserID: userID, DeviceID: deviceID, Platform: platform, Family: token.family, CreatedAtMs: now}
+	if err := again(func() error { return s.Devices.PutDevice(ctx, device) }); err != nil {
+		return Session{}, wrap("sign device in", err)
+	}
+	return s.sessionOf(token, platform)
+}
+
+// again repeats a write whose outcome is not known, once.
+func again(write func() error) error {
+	err := write()
+	if errors.Is(err, im.ErrUnknown) {
+		err = write()
+	}
+	return err
+}
+
+// sessionOf issues an access token beside a refresh token.
+func (s *Server) sessionOf(token refreshToken, platform string) (Session, error) {
+	access, err := s.Tokens.Issue(im.Claims{
+		UserID: token.userID, DeviceID: token.deviceID, Platform: platform, Family: token.family,
+		ExpiresAtMs: s.config.Now().Add(s.config.AccessTTL).UnixMilli(),
+	})
+	if err != nil {
+		return Session{}, wrap("issue access token", err)
+	}
+	return Session{
+		AccessToken: access, RefreshToken: token.sign(s.config.RefreshSecret),
+		ExpiresIn: int32(s.config.AccessTTL / time.Second), UserID: token.userID, //nolint:gosec // a token's life
+	}, nil
+}
+
+func (s *Server) signOut(ctx context.Context, _ *nothing) (*nothing, error) {
+	caller := callerOf(ctx)
+	return nil, s.revoke(ctx, caller.UserID, caller.DeviceID, caller.Family)
+}
+
+// revoke ends a family, and then the connection that came in with it.
+func (s *Server) revoke(ctx context.Context, userID, deviceID, family string) error {
+	err := again(func() error { return s.Devices.SignOut(ctx, userID, deviceID, family) })
+	if err != nil {
+		return wrap("sign device out", err)
+	}
+	return wrap("close the device's connection", s.kick(ctx, &imv1.KickRequest{
+		UserId: userID, DeviceId: deviceID, Code: string(im.Revoked), Reason: "the device was signed out",
+	}))
+}
+
+// kick closes connections. It tries again for as long as the request may take:
+// the caller could not, for their tokens have ended.
+func (s *Server) kick(ctx context.Context, kick *imv1.KickRequest) error {
+	for {
+		_, err := s.Pipeline.Kick(ctx, kick)
+		if err == nil || im.AsError(err).Code.Final() {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(kickInterval):
+		}
+	}
+}
