@@ -1,0 +1,81 @@
+// Package app is the composition root: it builds the servers of a process from
+// the configuration, starts them in order, and stops them in the reverse order.
+// There is no other place where the parts meet.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// App is the servers of one process.
+type App struct {
+	log      *slog.Logger
+	steps    []step // started, in order
+	failed   chan error
+	stopping sync.Once
+	stopped  error
+	watching sync.WaitGroup
+	watched  context.Context
+	unwatch  context.CancelFunc
+
+	// Addresses that the servers listen on, by setting: "http.listen" and so on.
+	Addresses map[string]string
+}
+
+// step is something that was started and must be stopped.
+type step struct {
+	name string
+	stop func(context.Context) error
+}
+
+func newApp(log *slog.Logger) *App {
+	watched, unwatch := context.WithCancel(context.Background())
+	return &App{log: log, failed: make(chan error, 1), watched: watched, unwatch: unwatch, Addresses: map[string]string{}}
+}
+
+// started notes how to stop what has just been started.
+func (a *App) started(name string, stop func(context.Context) error) {
+	a.steps = append(a.steps, step{name, stop})
+}
+
+// watch reports a component's failure as the App's.
+func (a *App) watch(name string, failed <-chan error) {
+	a.watching.Go(func() {
+		select {
+		case err := <-failed:
+			select {
+			case a.failed <- fmt.Errorf("%s: %w", name, err):
+			default: // the first one stops the rest
+			}
+		case <-a.watched.Done():
+		}
+	})
+}
+
+// Failed receives the first error by which a component ended by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop stops everything, last started first, and returns what went wrong. ctx
+// bounds all of it together. It may be called again.
+func (a *App) Stop(ctx context.Context) error {
+	a.stopping.Do(func() {
+		var errs []error
+		for i := len(a.steps) - 1; i >= 0; i-- {
+			s := a.steps[i]
+			began := time.Now()
+			if err := s.stop(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
+			}
+			a.log.Debug("stopped", "part", s.name, "took", time.Since(began))
+		}
+		a.unwatch()
+		a.watching.Wait()
+		a.stopped = errors.Join(errs...)
+	})
+	return a.stopped
+}

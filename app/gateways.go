@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/configs"
+	"github.com/im-transfer/im/session"
+	"github.com/im-transfer/im/tcp"
+	"github.com/im-transfer/im/websocket"
+)
+
+const (
+	// drainRetry is what clients of a stopping server are asked to wait, spread by
+	// a half either way.
+	drainRetry = time.Second
+	// drainPatience bounds how long a stopping server waits for them to go.
+	drainPatience = 3 * time.Second
+)
+
+// listener is what the websocket and the tcp server have in common.
+type listener interface {
+	Start() error
+	Addr() net.Addr
+	Stop(ctx context.Context) error
+}
+
+func (a *all) startWebSocket(ctx context.Context) error {
+	c := a.config.WebSocket
+	certificate, err := loadTLS(c.TLS, "websocket")
+	if err != nil {
+		return err
+	}
+	scheme := "ws"
+	if certificate != nil {
+		scheme = "wss"
+	}
+	return a.startGateway(ctx, "websocket", c.Advertise, scheme, websocket.Path, func(hub *session.Hub, log *slog.Logger) listener {
+		return websocket.New(websocket.Config{
+			Listen: c.Listen, Origins: append(a.ownOrigins(), c.Origins...), TLS: certificate,
+		}, hub, log)
+	})
+}
+
+func (a *all) startTCP(ctx context.Context) error {
+	c := a.config.TCP
+	certificate, err := loadTLS(c.TLS, "tcp")
+	if err != nil {
+		return err
+	}
+	scheme := "tcp"
+	if certificate != nil {
+		scheme = "tls"
+	}
+	return a.startGateway(ctx, "tcp", c.Advertise, scheme, "", func(hub *session.Hub, log *slog.Logger) listener {
+		return tcp.New(tcp.Config{Listen: c.Listen, TLS: certificate}, hub, log)
+	})
+}
+
+// startGateway starts a server of live connections: its link to the transfers, its
+// hub of sessions and its listener; last, clients may learn of it.
+func (a *all) startGateway(ctx context.Context, role, advertise, scheme, path string,
+	build func(*session.Hub, *slog.Logger) listener,
+) error {
+	log := a.log.With("server", role)
+	link, id, err := a.link(role)
+	if err != nil {
+		return err
+	}
+	c := a.config.Session
+	hub := session.NewHub(session.Config{
+		ServerVersion: a.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
+		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
+	}, link, log)
+	server := build(hub, log)
+	if err := server.Start(); err != nil {
+		return err
+	}
+	a.started(role, func(ctx context.Context) error {
+		patient, cancel := context.WithTimeout(ctx, drainPatience)
+		defer cancel()
+		if err := hub.Drain(patient, drainRetry); err != nil {
+			log.Warn("some connections did not end in time", "error", err)
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- server.Stop(ctx) }() // it waits for the connections, which the hub ends
+		return errors.Join(hub.Stop(ctx), <-stopped)
+	})
+	address := server.Addr().String()
+	a.Addresses[role+".listen"] = address
+	if advertise == "" {
+		advertise = address
+	}
+	return a.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: scheme + "://" + advertise + path})
+}
+
+// ownOrigins are the origins of the pages that this process's http server gives.
+func (a *all) ownOrigins() []string {
+	address := a.Addresses["http.listen"]
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	origins := []string{"http://" + address, "https://" + address}
+	if ip := net.ParseIP(host); ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		for _, name := range []string{"localhost", "127.0.0.1"} {
+			origins = append(origins, "http://"+net.JoinHostPort(name, port), "https://"+net.JoinHostPort(name, port))
+		}
+	}
+	return origins
+}
+
+func loadTLS(c configs.TLS, section string) (*tls.Config, error) {
+	if c.CertFile == "" {
+		return nil, nil //nolint:nilnil // none is configured
+	}
+	certificate, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s.tls_cert_file: %w", section, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}

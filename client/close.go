@@ -1,0 +1,57 @@
+package client
+
+import (
+	"context"
+	"fmt"
+)
+
+// Close ends the client: it waits for the handler to return, saves the local
+// state, writes the last acknowledgement and closes the connection. Sends without
+// an outcome end with ErrClosed. When the context ends first, the connection is
+// cut and its error returned. Closing again does nothing.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	was := c.closed
+	c.closed = true
+	c.broadcast()
+	c.mu.Unlock()
+	if was {
+		return nil
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.shutDown()
+	}()
+	defer c.abandon()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		c.cancel()
+		return fmt.Errorf("close: %w", ctx.Err())
+	}
+}
+
+func (c *Client) shutDown() {
+	c.stop()
+	c.handlers.Wait()
+	close(c.keepFinal)
+	c.keepers.Wait()
+	c.mu.Lock()
+	link := c.link
+	c.mu.Unlock()
+	link.flush()
+	c.cancel()
+	c.runs.Wait()
+}
+
+// abandon ends the sends that have no outcome.
+func (c *Client) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.out.sends {
+		p.sending.finish(Ack{}, ErrClosed)
+	}
+	c.out = newOutbox(c)
+}

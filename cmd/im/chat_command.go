@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// chatHelp is what /help prints.
+const chatHelp = `/to NAME                   talk to someone, by user name or id
+/history [N]               the last N messages with them (20)
+/list                      your conversations, newest first
+/read                      mark the conversation as read
+/register NAME PASSWORD    make an account and log in to it
+/login NAME PASSWORD       log in as someone else
+/quit                      leave; what comes meanwhile is shown next time
+/help                      this list
+anything else is said to whom you talk to; begin with // to say something that begins with /`
+
+// chatVerb is what a line asks for.
+type chatVerb string
+
+// The verbs; say is a line without a command.
+const (
+	verbNothing  chatVerb = ""
+	verbSay      chatVerb = "say"
+	verbTo       chatVerb = "to"
+	verbHistory  chatVerb = "history"
+	verbList     chatVerb = "list"
+	verbRead     chatVerb = "read"
+	verbRegister chatVerb = "register"
+	verbLogin    chatVerb = "login"
+	verbQuit     chatVerb = "quit"
+	verbHelp     chatVerb = "help"
+)
+
+// chatArguments says how many arguments a command takes.
+var chatArguments = map[chatVerb]struct {
+	least, most int
+	usage       string
+}{
+	verbTo:       {1, 1, "/to NAME"},
+	verbHistory:  {0, 1, "/history [N]"},
+	verbList:     {0, 0, "/list"},
+	verbRead:     {0, 0, "/read"},
+	verbRegister: {2, 2, "/register NAME PASSWORD"},
+	verbLogin:    {2, 2, "/login NAME PASSWORD"},
+	verbQuit:     {0, 0, "/quit"},
+	verbHelp:     {0, 0, "/help"},
+}
+
+// chatCommand is a line of input, understood.
+type chatCommand struct {
+	verb  chatVerb
+	text  string   // of say
+	words []string // arguments of the others
+	count int      // of history
+}
+
+// parseChat reads a line. Errors are sentences for the user.
+func parseChat(line string) (chatCommand, error) {
+	line = strings.TrimRight(line, "\r\n")
+	switch {
+	case strings.TrimSpace(line) == "":
+		return chatCommand{}, nil
+	case strings.HasPrefix(line, "//"):
+		return chatCommand{verb: verbSay, text: line[1:]}, nil
+	case !strings.HasPrefix(line, "/"):
+		return chatCommand{verb: verbSay, text: line}, nil
+	}
+	words := strings.Fields(line)
+	command := chatCommand{verb: chatVerb(strings.ToLower(words[0][1:])), words: words[1:]}
+	takes, known := chatArguments[command.verb]
+	if !known {
+		return chatCommand{}, fmt.Errorf("there is no command %s; /help lists them", words[0])
+	}
+	if n := len(command.words); n < takes.least || n > takes.most {
+		return chatCommand{}, fmt.Errorf("say it like this: %s", takes.usage)
+	}
+	return command.withCount()
+}
+
+func (c chatCommand) withCount() (chatCommand, error) {
+	if c.verb != verbHistory {
+		return c, nil
+	}
+	c.count = 20
+	if len(c.words) == 1 {
+		count, err := strconv.Atoi(c.words[0])
+		if err != nil || count < 1 || count > 200 {
+			return chatCommand{}, fmt.Errorf("a number from 1 to 200, please: /history [N]")
+		}
+		c.count = count
+	}
+	return c, nil
+}

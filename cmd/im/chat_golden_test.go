@@ -1,0 +1,101 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/client"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares what was got with testdata/chat/name.golden.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", "chat", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+func input(t *testing.T, name string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "chat", name+".input"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+}
+
+func TestChatCommands(t *testing.T) {
+	var got strings.Builder
+	for _, line := range input(t, "commands") {
+		command, err := parseChat(line)
+		fmt.Fprintf(&got, "%q\n  ", line)
+		switch {
+		case err != nil:
+			fmt.Fprintln(&got, "error:", err)
+		case command.verb == verbNothing:
+			fmt.Fprintln(&got, "nothing")
+		default:
+			fmt.Fprintf(&got, "%s text=%q words=%q count=%d\n", command.verb, command.text, command.words, command.count)
+		}
+	}
+	golden(t, "commands", got.String())
+}
+
+func namesForTest(userID string) string {
+	if userID == "u-bob" {
+		return "bob"
+	}
+	return userID
+}
+
+func TestChatShowsEntries(t *testing.T) {
+	view := newChatView("u-me", "here", namesForTest, time.UTC)
+	var got strings.Builder
+	for _, line := range input(t, "entries") {
+		if strings.HasPrefix(line, "#") {
+			fmt.Fprintln(&got, line)
+			continue
+		}
+		var entry imv1.Entry
+		if err := protojson.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		for _, shown := range view.entry(&entry, entry.GetMessage().GetClientMsgId() == "shown") {
+			fmt.Fprintln(&got, shown)
+		}
+	}
+	golden(t, "entries", got.String())
+}
+
+func TestChatShowsOutcomesAndConversations(t *testing.T) {
+	view := newChatView("u-me", "here", namesForTest, time.UTC)
+	last := &imv1.Message{SenderId: "u-bob", SentAtMs: 3600000, Content: client.TextContent("bye")}
+	lines := []string{
+		view.sent("hi", client.Ack{SentAtMs: 60000}, nil),
+		view.sent("hi", client.Ack{}, im.Errorf(im.Forbidden, "you are muted")),
+		view.conversation(&client.Conversation{ConversationID: "d1", PeerID: "u-bob", Unread: 2, LastMessage: last}),
+		view.conversation(&client.Conversation{ConversationID: "g1", Type: "group"}),
+	}
+	golden(t, "outcomes", strings.Join(lines, "\n")+"\n")
+}

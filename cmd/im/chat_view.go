@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/client"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// chatView turns inbox entries, messages and conversations into lines. Entries
+// are for the client's handler goroutine alone, for they are remembered.
+type chatView struct {
+	self   string                     // user id
+	device string                     // device id
+	name   func(userID string) string // for display
+	zone   *time.Location
+	own    map[string][]ownMessage // not yet read, by conversation id, ascending
+}
+
+// ownMessage is a message of one's own that the other side has not read.
+type ownMessage struct {
+	seq       int64
+	text      string
+	delivered bool
+}
+
+func newChatView(self, device string, name func(string) string, zone *time.Location) *chatView {
+	return &chatView{self: self, device: device, name: name, zone: zone, own: map[string][]ownMessage{}}
+}
+
+// entry returns the lines that show an entry: none for what the user need not
+// see, or has seen as it was sent from here (shown is true).
+func (v *chatView) entry(entry *imv1.Entry, shown bool) []string {
+	switch {
+	case entry.GetMessage() != nil:
+		return v.message(entry.GetMessage(), shown)
+	case entry.GetReceipt() != nil:
+		return v.receipt(entry.GetReceipt(), entry.GetAtMs())
+	case entry.GetRecall() != nil:
+		recall := entry.GetRecall()
+		return []string{fmt.Sprintf("%s %s took a message back", v.clock(entry.GetAtMs()), v.person(recall.GetBy()))}
+	}
+	return nil
+}
+
+func (v *chatView) message(message *imv1.Message, shown bool) []string {
+	if message.GetDeleted() {
+		return nil
+	}
+	if message.GetSenderId() == v.self {
+		id := message.GetConversationId()
+		v.own[id] = append(v.own[id], ownMessage{seq: message.GetConversationSeq(), text: contentText(message)})
+	}
+	if shown {
+		return nil
+	}
+	return []string{v.line(message)}
+}
+
+// line shows a message, in a history too.
+func (v *chatView) line(message *imv1.Message) string {
+	text := contentText(message)
+	if message.GetEditedAtMs() != 0 {
+		text += " (edited)"
+	}
+	return fmt.Sprintf("%s %s: %s", v.clock(message.GetSentAtMs()), v.person(message.GetSenderId()), text)
+}
+
+// sent shows the outcome of a send from this terminal.
+func (v *chatView) sent(text string, ack client.Ack, err error) string {
+	if err != nil {
+		return fmt.Sprintf("✗ not sent (%s): %s", reason(err), printable(text))
+	}
+	return fmt.Sprintf("%s you: %s ✓", v.clock(ack.SentAtMs), printable(text))
+}
+
+// receipt shows what the other side has received or read now and had not before.
+func (v *chatView) receipt(receipt *imv1.Receipt, atMs int64) []string {
+	if receipt.GetUserId() == v.self {
+		return nil // read on another device of one's own
+	}
+	read := receipt.GetKind() == "read"
+	messages := v.own[receipt.GetConversationId()]
+	var news []string
+	upto := 0
+	for i, message := range messages {
+		if message.seq > receipt.GetUpto() {
+			break
+		}
+		upto = i + 1
+		if read || !message.delivered {
+			news = append(news, message.text)
+		}
+		messages[i].delivered = true
+	}
+	if read {
+		v.own[receipt.GetConversationId()] = messages[upto:]
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	what := "delivered to"
+	if read {
+		what = "read by"
+	}
+	return []string{fmt.Sprintf("%s ✓✓ %s %s: %s", v.clock(atMs), what, v.person(receipt.GetUserId()), marked(news))}
+}
+
+// marked names the messages that a mark is about by the newest.
+func marked(texts []string) string {
+	newest := texts[len(texts)-1]
+	if len(texts) == 1 {
+		return newest
+	}
+	return fmt.Sprintf("%s (and %d before it)", newest, len(texts)-1)
+}
+
+// conversation shows a line of the conversation list.
+func (v *chatView) conversation(c *client.Conversation) string {
+	with := c.ConversationID
+	if c.PeerID != "" {
+		with = v.person(c.PeerID)
+	}
+	line := with
+	if c.Unread > 0 {
+		line += fmt.Sprintf(" (%d unread)", c.Unread)
+	}
+	if c.LastMessage == nil {
+		return line
+	}
+	return line + "  " + v.line(c.LastMessage)
+}
+
+func (v *chatView) clock(ms int64) string {
+	return "[" + time.UnixMilli(ms).In(v.zone).Format("15:04") + "]"
+}
+
+func (v *chatView) person(userID string) string {
+	if userID == v.self {
+		return "you"
+	}
+	return printable(v.name(userID))
+}
+
+// contentText says a message in one line.
+func contentText(message *imv1.Message) string {
+	content := message.GetContent()
+	switch {
+	case message.GetRecalled():
+		return "(taken back)"
+	case content.GetText() != "":
+		return printable(content.GetText())
+	case content.GetType() != "":
+		return "(" + printable(content.GetType()) + ")"
+	}
+	return "(nothing)"
+}
+
+// printable keeps what others wrote from steering the terminal.
+func printable(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "�"), "\n", " ⏎ ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return '�'
+		}
+		return r
+	}, text)
+}
+
+// reason says an error in the server's words where there are some.
+func reason(err error) string {
+	var refusal *im.Error
+	if errors.As(err, &refusal) {
+		return printable(refusal.Message)
+	}
+	return err.Error()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/im-transfer/im/app"
+	"github.com/im-transfer/im/configs"
+)
+
+// settings are the flags by which every server is configured.
+type settings struct {
+	file string
+	set  []string
+}
+
+func (s *settings) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&s.file, "config", "c", "", "configuration `file` (YAML); see im config default")
+	c.Flags().StringArrayVarP(&s.set, "set", "s", nil, "`name=value` of a setting, over the file and the environment; may be given more than once")
+}
+
+func (s *settings) load() (*configs.Config, error) {
+	overrides := make(map[string]string, len(s.set))
+	for _, pair := range s.set {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("--set %s: want name=value", pair)
+		}
+		overrides[name] = value
+	}
+	return configs.Load(s.file, overrides)
+}
+
+func newAllCommand() *cobra.Command {
+	var s settings
+	command := &cobra.Command{
+		Use: "all", Short: "Run every server in one process", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := s.load()
+			if err != nil {
+				return err
+			}
+			log := newLogger(c.ErrOrStderr(), config.Log)
+			servers, err := app.NewAll(c.Context(), config, app.Options{Version: version(), Log: log})
+			if err != nil {
+				return err
+			}
+			greet(c.OutOrStdout(), servers)
+			return serve(c.Context(), servers, config.Shutdown.Timeout, log)
+		},
+	}
+	s.flags(command)
+	return command
+}
+
+// serve waits for a signal or a failure, and stops.
+func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *slog.Logger) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case failure = <-servers.Failed():
+		log.Error("a part of the server has failed; stopping", "error", failure)
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return errors.Join(failure, servers.Stop(bounded))
+}
+
+// greet says where everything is, and what to do next.
+func greet(w io.Writer, servers *app.App) {
+	a := servers.Addresses
+	fmt.Fprintf(w, `im is running.
+
+  http       http://%s   (API docs at /docs)
+  websocket  ws://%s/ws
+  tcp        tcp://%s
+  admin      http://%s   (/healthz, /readyz, /metrics)
+
+Talk to yourself, in two other terminals:
+
+  go run ./cmd/im chat --user alice --password correct-horse --register
+  go run ./cmd/im chat --user bob   --password correct-horse --register
+
+Ctrl-C stops it; the data stays in %s.
+`, a["http.listen"], a["websocket.listen"], a["tcp.listen"], a["admin.listen"], a["data_dir"])
+}
+
+func newLogger(w io.Writer, config configs.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(config.Level)); err != nil {
+		level = slog.LevelInfo // the loader has judged it
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if config.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,201 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/im-transfer/im"
+)
+
+// findings collects what is wrong, by setting.
+type findings struct{ errs []error }
+
+func (f *findings) add(key, format string, args ...any) {
+	f.errs = append(f.errs, fmt.Errorf(key+": "+format, args...))
+}
+
+func (c *Config) validate() error {
+	var f findings
+	if c.DataDir == "" {
+		f.add("data_dir", "must not be empty")
+	}
+	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	f.oneOf("log.format", c.Log.Format, "text", "json")
+	c.validateListeners(&f)
+	c.validateTransfer(&f)
+	c.validateSessions(&f)
+	c.validateDrivers(&f)
+	if c.Tracing.Endpoint != "" && !isHTTP(c.Tracing.Endpoint) {
+		f.add("tracing.endpoint", "%q is no http or https address", c.Tracing.Endpoint)
+	}
+	if !(c.Tracing.SampleRate >= 0 && c.Tracing.SampleRate <= 1) {
+		f.add("tracing.sample_rate", "must be 0 to 1, not %v", c.Tracing.SampleRate)
+	}
+	f.atLeast("shutdown.timeout", c.Shutdown.Timeout, 100*time.Millisecond)
+	return errors.Join(f.errs...)
+}
+
+func (c *Config) validateListeners(f *findings) {
+	f.listener("http.listen", c.HTTP.Listen)
+	f.listener("websocket.listen", c.WebSocket.Listen)
+	f.listener("tcp.listen", c.TCP.Listen)
+	f.listener("transfer.listen", c.Transfer.Listen)
+	if c.Admin.Listen != "" {
+		f.listener("admin.listen", c.Admin.Listen)
+	}
+	f.advertised("websocket", c.WebSocket.Advertise, c.WebSocket.Listen)
+	f.advertised("tcp", c.TCP.Advertise, c.TCP.Listen)
+	f.advertised("transfer", c.Transfer.Advertise, c.Transfer.Listen)
+	f.tls("http", c.HTTP.TLS)
+	f.tls("websocket", c.WebSocket.TLS)
+	f.tls("tcp", c.TCP.TLS)
+	f.origins("http.cors_origins", c.HTTP.CORSOrigins)
+	f.origins("websocket.origins", c.WebSocket.Origins)
+	for _, network := range c.HTTP.TrustedProxies {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			f.add("http.trusted_proxies", "%q is no network such as 10.0.0.0/8", network)
+		}
+	}
+}
+
+func (c *Config) validateTransfer(f *findings) {
+	f.between("transfer.conversation_partitions", c.Transfer.ConversationPartitions, 1, im.MaxPartitions)
+	f.between("transfer.inbox_partitions", c.Transfer.InboxPartitions, 1, im.MaxPartitions)
+	f.between("transfer.prefetch", c.Transfer.Prefetch, 1, math.MaxUint16)
+	f.between("transfer.backlog", c.Transfer.Backlog, 1, math.MaxInt32)
+	if n := c.Limits.SendsPerSecond; !(n >= 0 && n <= 1e6) {
+		f.add("limits.sends_per_second", "must be 0 to 1000000, not %v", n)
+	}
+	f.between("limits.send_burst", c.Limits.SendBurst, 0, 1e6)
+}
+
+func (c *Config) validateSessions(f *findings) {
+	f.between("session.heartbeat_seconds", c.Session.HeartbeatSeconds, 1, 3600)
+	f.between("session.window", c.Session.Window, 1, 10_000)
+	f.atLeast("session.auth_timeout", c.Session.AuthTimeout, 100*time.Millisecond)
+	f.atLeast("session.slow_timeout", c.Session.SlowTimeout, time.Second)
+	f.between("session.per_platform", c.Session.PerPlatform, 1, 1000)
+	f.between("session.max_connections", c.Session.MaxConnections, 0, math.MaxInt32)
+	f.atLeast("auth.access_token_ttl", c.Auth.AccessTokenTTL, time.Second)
+	f.atLeast("auth.refresh_token_ttl", c.Auth.RefreshTokenTTL, c.Auth.AccessTokenTTL)
+	f.between("auth.logins_per_name", c.Auth.LoginsPerName, 1, 1e6)
+	f.atLeast("auth.logins_per_name_every", c.Auth.LoginsPerNameEvery, time.Millisecond)
+	f.between("auth.logins_per_address", c.Auth.LoginsPerAddress, 1, 1e6)
+	f.atLeast("auth.logins_per_address_every", c.Auth.LoginsPerAddressEvery, time.Millisecond)
+}
+
+func (c *Config) validateDrivers(f *findings) {
+	f.driver("store", c.Store, "sqlite", "mongo")
+	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
+	f.driver("registry", c.Registry, "memory", "etcd")
+	if c.Queue.Bound <= c.Transfer.Backlog {
+		f.add("queue.bound", "must be above transfer.backlog (%d), not %d", c.Transfer.Backlog, c.Queue.Bound)
+	}
+}
+
+// CheckRole says what is missing to run one role, "http", "websocket", "tcp" or
+// "transfer", as a process of its own; nothing ever is for "all".
+func (c *Config) CheckRole(role string) error {
+	var f findings
+	if role == "all" {
+		return nil
+	}
+	shared := func(key, driver, embedded string) {
+		if driver == embedded {
+			f.add(key+".driver", "%s serves one process only; %s as a role of its own needs another", embedded, role)
+		}
+	}
+	shared("registry", c.Registry.Driver, "memory")
+	if role == "http" || role == "transfer" {
+		shared("store", c.Store.Driver, "sqlite")
+		if c.Auth.Secret == "" {
+			f.add("auth.secret", "is needed by %s: give it as %s or auth.secret_file", role, Variable("auth.secret"))
+		}
+	}
+	if role == "transfer" {
+		shared("queue", c.Queue.Driver.Driver, "memory")
+	}
+	if c.Cluster.Secret == "" {
+		f.add("cluster.secret", "is needed by %s: give it as %s or cluster.secret_file", role, Variable("cluster.secret"))
+	}
+	return errors.Join(f.errs...)
+}
+
+func (f *findings) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		f.add(key, "must be %s, not %q", strings.Join(allowed, " or "), value)
+	}
+}
+
+func (f *findings) between(key string, value, low, high int) {
+	if value < low || value > high {
+		f.add(key, "must be %d to %d, not %d", low, high, value)
+	}
+}
+
+func (f *findings) atLeast(key string, value, low time.Duration) {
+	if value < low {
+		f.add(key, "must be at least %v, not %v (is the unit missing?)", low, value)
+	}
+}
+
+func (f *findings) listener(key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		f.add(key, "%q is no host:port", address)
+	}
+}
+
+// advertised judges the address that others are told, which must be one that they
+// can dial.
+func (f *findings) advertised(section, advertise, listen string) {
+	if advertise != "" {
+		f.listener(section+".advertise", advertise)
+		listen = advertise
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return // the listener's finding says it
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		f.add(section+".advertise", "must name a host that others can dial, as %q does not", listen)
+	}
+}
+
+func (f *findings) tls(section string, files TLS) {
+	if (files.CertFile == "") != (files.KeyFile == "") {
+		f.add(section+".tls_cert_file", "and %s.tls_key_file are given both or not at all", section)
+	}
+}
+
+func (f *findings) origins(key string, origins []string) {
+	for _, origin := range origins {
+		if u, err := url.Parse(origin); origin != "*" &&
+			(err != nil || !isHTTP(origin) || u.Path != "" || u.RawQuery != "" || u.User != nil) {
+			f.add(key, "%q is no origin such as https://example.org", origin)
+		}
+	}
+}
+
+func (f *findings) driver(section string, d Driver, embedded, distributed string) {
+	f.oneOf(section+".driver", d.Driver, embedded, distributed)
+	if d.Driver == distributed && d.URI == "" && d.URIFile == "" {
+		f.add(section+".uri", "is needed by %s", distributed)
+	}
+}
+
+func isHTTP(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
