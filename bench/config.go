@@ -1,0 +1,154 @@
+// Package bench is the load generator: it speaks the public client protocol to a
+// server, measures throughput and latency, and has every run judged by package
+// check. It shares its machine with the server under test more often than not, so
+// it is built to cost little: frames are encoded once and patched, deliveries are
+// scanned rather than decoded, and all that is ready goes into one write.
+//
+// Who runs what, and who owns which state:
+//
+//	session   one goroutine per connection; reads, answers what it read by
+//	          acknowledging and, in a closed loop, by sending the next messages
+//	clock     one per run; every 100 ms sends due acks, heartbeats and retries
+//	pacer     one per open-loop run; sends at fixed times, whatever is outstanding
+//	progress  one per run; closes the second that has passed and prints it
+//
+// A device's state is under its mu, which a reader takes once per read.
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Mode is the shape of the load.
+type Mode string
+
+// The modes.
+const (
+	Pairs   Mode = "pairs"   // pairs of users; each sender keeps a window of messages outstanding
+	Rate    Mode = "rate"    // pairs of users; messages at fixed times, spread over the pairs
+	Single  Mode = "single"  // one pair
+	Idle    Mode = "idle"    // connections that do nothing
+	CatchUp Mode = "catchup" // messages to users who are away, who then come back
+	Login   Mode = "login"   // everybody connects at once
+)
+
+// Modes lists every mode.
+var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login}
+
+// Transports and forms that a Config may name.
+const (
+	WebSocket = "websocket"
+	TCP       = "tcp"
+	Mixed     = "mixed" // every pair has one of each
+	Text      = "text"  // over TCP: json
+	JSON      = "json"
+	Protobuf  = "protobuf"
+)
+
+// Config describes a run. The zero value of a field is its default, except where
+// it says so.
+type Config struct {
+	Mode       Mode          `json:"mode"`
+	Server     string        `json:"server"`            // base URL of an http server
+	ServiceKey string        `json:"-"`                 // empty: users register themselves
+	Gateways   []string      `json:"gateways"`          // ws:// and tcp:// URLs to use instead of asking the server
+	Transport  string        `json:"transport"`         // websocket
+	Form       string        `json:"form"`              // protobuf
+	Size       int           `json:"size"`              // bytes of a message's text, 64 to 49,152; 128
+	Duration   time.Duration `json:"duration_ns"`       // measured time; 10 s
+	Warmup     time.Duration `json:"warmup_ns"`         // before it, not measured
+	Window     int           `json:"window"`            // unacknowledged messages of a sender, 1 to 256; 16 (single: 64)
+	Pairs      int           `json:"pairs"`             // 100 (single: 1, catchup: 1)
+	Devices    int           `json:"devices"`           // of each user, 1 to 6; 1
+	Rate       float64       `json:"rate"`              // messages per second of all; 1,000
+	Connect    int           `json:"connections"`       // idle and login: how many; 10,000 and 1,000
+	Messages   int           `json:"messages"`          // catchup: for each absent user; 5,000. pairs, single: of each sender, then the run ends; 0 = by time alone
+	Rounds     int           `json:"rounds"`            // catchup, login: how often; 1
+	Parallel   int           `json:"parallel"`          // connections being made at once; 64
+	NoAfter    bool          `json:"no_after"`          // do not name the predecessor on the wire
+	Sources    int           `json:"sources"`           // loopback source addresses; as many as 20,000 connections each need
+	Prefix     string        `json:"prefix"`            // of user names; a new one for every run
+	PID        int           `json:"pid,omitempty"`     // of the server, on this machine: its memory and CPU
+	Metrics    string        `json:"metrics,omitempty"` // URL of the server's metrics, where PID is not known
+	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s
+}
+
+// withDefaults returns the config with what was left out filled in.
+func (c Config) withDefaults() Config {
+	pairs, window, messages := 100, 16, 0
+	switch c.Mode {
+	case Single:
+		pairs, window = 1, 64
+	case CatchUp:
+		pairs, window, messages = 1, 64, 5000
+	}
+	connections := 10000
+	if c.Mode == Login {
+		connections = 1000
+	}
+	for _, field := range []struct {
+		value *int
+		other int
+	}{
+		{&c.Size, 128}, {&c.Window, window}, {&c.Pairs, pairs}, {&c.Devices, 1}, {&c.Connect, connections},
+		{&c.Messages, messages}, {&c.Rounds, 1}, {&c.Parallel, 64},
+	} {
+		*field.value = cmp.Or(*field.value, field.other)
+	}
+	c.Server = cmp.Or(c.Server, "http://127.0.0.1:8080")
+	c.Transport = cmp.Or(c.Transport, WebSocket)
+	c.Form = cmp.Or(c.Form, Protobuf)
+	c.Duration = cmp.Or(c.Duration, 10*time.Second)
+	c.Settle = cmp.Or(c.Settle, 30*time.Second)
+	c.Rate = cmp.Or(c.Rate, 1000)
+	return c
+}
+
+// platforms are given to a user's devices in turn: a server may allow one live
+// device per platform.
+var platforms = [...]string{"web", "desktop", "ios", "android", "tablet", "other"}
+
+// validate says what is wrong with a config that has its defaults.
+func (c *Config) validate() error {
+	var problems []error
+	between := func(name string, value, low, high int) {
+		if value < low || value > high {
+			problems = append(problems, fmt.Errorf("%s is %d, allowed are %d to %d", name, value, low, high))
+		}
+	}
+	oneOf := func(name, value string, allowed ...string) {
+		for _, a := range allowed {
+			if a == value {
+				return
+			}
+		}
+		problems = append(problems, fmt.Errorf("%s is %q, allowed are %q", name, value, allowed))
+	}
+	oneOf("mode", string(c.Mode), modeNames()...)
+	oneOf("transport", c.Transport, WebSocket, TCP, Mixed)
+	oneOf("form", c.Form, Text, JSON, Protobuf)
+	between("size", c.Size, minSize, 48<<10)
+	between("window", c.Window, 1, 256)
+	between("pairs", c.Pairs, 1, maxDevices/2)
+	between("devices", c.Devices, 1, len(platforms))
+	between("connections", c.Connect, 1, maxDevices)
+	between("messages", c.Messages, 0, firstSequence)
+	between("rounds", c.Rounds, 1, 1000)
+	between("parallel", c.Parallel, 1, 10000)
+	between("rate", int(c.Rate), 1, 1_000_000)
+	if c.Warmup < 0 || c.Duration < 0 {
+		problems = append(problems, errors.New("a time is negative"))
+	}
+	return errors.Join(problems...)
+}
+
+func modeNames() []string {
+	names := make([]string, len(Modes))
+	for i, mode := range Modes {
+		names[i] = string(mode)
+	}
+	return names
+}
