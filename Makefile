@@ -1,0 +1,46 @@
+# Everything that one does with this repository. It needs Go and make; every other
+# tool is pinned in tools/go.mod and built when it is first used.
+
+TOOL := go tool -modfile=tools/go.mod
+
+# What lint compares the .proto files with: a branch, or better a release's tag.
+BASE ?= main
+
+# Of bench: which benchmarks, in which packages, how often and how long.
+BENCH ?= .
+PACKAGES ?= ./...
+COUNT ?= 1
+BENCHTIME ?= 200ms
+
+.PHONY: help run test lint fmt proto bench
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## run every server in one process, data under ./data
+	go run ./cmd/im
+
+test: ## run all tests with the race detector; says what was skipped
+	@bash test/run
+
+lint: ## check the code and the .proto files, and that these break no client
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) buf lint
+	$(TOOL) buf format --diff --exit-code
+	@if git cat-file -e $(BASE):proto/im/v1/client.proto 2>/dev/null; then \
+		old=$$(mktemp -d); trap 'rm -rf "$$old"' EXIT; \
+		git archive $(BASE) buf.yaml proto | tar -x -C "$$old" && \
+		$(TOOL) buf breaking --against "$$old"; \
+	else \
+		echo "buf breaking: skipped, since $(BASE) has no .proto files to compare with"; \
+	fi
+
+fmt: ## format the code and the .proto files
+	$(TOOL) golangci-lint fmt
+	$(TOOL) buf format --write
+
+proto: ## generate the Go code of the .proto files
+	$(TOOL) buf generate
+
+bench: ## run the benchmarks; BENCH=Queue COUNT=10 for benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -benchtime $(BENCHTIME) $(PACKAGES)
