@@ -46,6 +46,7 @@ func (a *all) startTransfer(ctx context.Context) error {
 	if err := server.Start(ctx); err != nil {
 		return fmt.Errorf("start transfer: %w", err)
 	}
+	a.watch("transfer", server.Failed())
 	a.wire = newWire(server)
 	a.started("grpc", a.wire.stop)
 	return nil
@@ -57,6 +58,10 @@ type wire struct {
 	server   *grpc.Server
 	serving  sync.WaitGroup
 }
+
+// maxMessage bounds one message from a transfer: its pushes are bounded at 1 MiB,
+// its replies by the gateway's credit.
+const maxMessage = 16 << 20
 
 // wireBuffer is the bytes that a connection in memory holds in each direction.
 const wireBuffer = 256 << 10
@@ -77,7 +82,8 @@ func (w *wire) stop(context.Context) error {
 func (w *wire) dial(context.Context, string) (grpc.ClientConnInterface, error) {
 	return grpc.NewClient("passthrough:///transfer",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return w.listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 }
 
 // link starts a link of a role to the transfers.

@@ -34,11 +34,9 @@ func (b *inbox) ack(ctx context.Context, from *gateway, a *imv1.Acked) error {
 		cursor.Seq = a.Seq
 		user.cursors[a.DeviceId] = cursor
 		b.cursors[cursorKey{user.id, a.DeviceId}] = cursor
+		b.tellOthers(user, from, a)
 		b.due.acked(user.id)
 		b.armReceipts()
-		if a.Durable { // over HTTP: the device's connection has not seen it go by
-			b.tellAcked(user, a)
-		}
 	}
 	if a.Request == 0 {
 		return nil
@@ -52,11 +50,12 @@ func (b *inbox) ack(ctx context.Context, from *gateway, a *imv1.Acked) error {
 	return nil
 }
 
-// tellAcked opens the window of a device's live sessions that did not send the ack.
-func (b *inbox) tellAcked(user *inboxUser, a *imv1.Acked) {
-	for _, session := range user.sessions {
-		if session.deviceID == a.DeviceId {
-			session.gateway.head(&imv1.HeadOf{Session: session.session, Head: user.head, Acked: a.Seq})
+// tellOthers opens the windows of the device's live sessions that the ack did not
+// come from (it came over HTTP).
+func (b *inbox) tellOthers(user *inboxUser, from *gateway, a *imv1.Acked) {
+	for _, s := range user.sessions {
+		if s.deviceID == a.DeviceId && (s.gateway != from || s.session != a.Session) {
+			s.gateway.head(&imv1.HeadOf{Session: s.session, Head: user.head, Acked: a.Seq})
 		}
 	}
 }
@@ -80,6 +79,12 @@ func (b *inbox) refuseAck(from *gateway, a *imv1.Acked) {
 		return
 	}
 	from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.ProtocolError), Reason: "ack above the head"})
+}
+
+func (b *inbox) answerAcks(acks []durableAck) {
+	for _, a := range acks {
+		b.server.answer(a.origin, &imv1.Reply{What: &imv1.Reply_AckReply{AckReply: &imv1.AckReply{Seq: a.seq}}})
+	}
 }
 
 // takeCursors returns the cursors that moved since they were stored last.

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,14 +18,6 @@ type attachment struct {
 	platform string
 	term     int64 // generation: (term, counter), given at the first attach
 	counter  int64
-}
-
-// older reports whether a session came before another one.
-func (a *attachment) older(b *attachment) bool {
-	if a.term != b.term {
-		return a.term < b.term
-	}
-	return a.counter < b.counter
 }
 
 // handle does what a batch of controls wants. It runs on the partition's
@@ -125,7 +118,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 		session.term, session.counter = b.term, b.counter
 	}
 	user.sessions = slices.DeleteFunc(user.sessions, func(old *attachment) bool {
-		return old.gateway == from && old.session == a.Session
+		return old.gateway.id == from.id && old.session == a.Session // also of its former stream
 	})
 	user.sessions = append(user.sessions, session)
 	from.attached(&imv1.Attached{
@@ -139,10 +132,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 // generation decides, so that two that connect at once agree on who stays.
 func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
 	slices.SortFunc(user.sessions, func(x, y *attachment) int {
-		if x.older(y) {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(x.term, y.term), cmp.Compare(x.counter, y.counter))
 	})
 	onPlatform := 0
 	kept := user.sessions[:0]

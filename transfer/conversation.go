@@ -44,18 +44,14 @@ func (c *conversation) authorise(cmd *imv1.Command, nowMs int64) error {
 }
 
 // loadConversations fetches the conversations of commands that are not in memory,
-// applies the events above what their projections reflect, and makes the rows of
-// direct conversations that have none yet but whose users exist.
+// and makes the rows of direct conversations that have none yet but whose users
+// exist.
 func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) error {
-	if len(s.conversations) > maxConversations {
-		clear(s.conversations)
-	}
 	var missing []string
 	asked := map[string]*imv1.Command{}
 	for _, p := range commands {
 		id := p.command.ConversationId
-		known := s.conversations[id]
-		if known != nil && (known.Exists || p.command.PeerId == "") {
+		if s.conversations[id] != nil {
 			continue
 		}
 		if first := asked[id]; first == nil {
@@ -75,10 +71,12 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 	var fresh []*conversation
 	for i := range states {
 		c := &conversation{ConversationState: states[i], kind: string(states[i].Type)}
-		s.conversations[c.ID] = c
-		if !c.Exists && asked[c.ID].PeerId != "" {
+		switch {
+		case c.Exists:
+			s.conversations[c.ID] = c
+		case asked[c.ID].PeerId != "":
 			fresh = append(fresh, c)
-		}
+		} // what is not there is not remembered: it may be made later
 	}
 	return s.createDirect(ctx, fresh, asked)
 }
@@ -107,7 +105,6 @@ func (s *sequencer) createDirect(ctx context.Context, fresh []*conversation, ask
 	for _, c := range fresh {
 		a, b := asked[c.ID].UserId, asked[c.ID].PeerId
 		if !exists[a] || !exists[b] {
-			delete(s.conversations, c.ID) // the user may be made later: do not remember
 			continue
 		}
 		c.Conversation = im.Conversation{
@@ -121,15 +118,26 @@ func (s *sequencer) createDirect(ctx context.Context, fresh []*conversation, ask
 		return nil
 	}
 	if err := s.store.Project(ctx, rows, members); err != nil {
-		for _, c := range made {
-			delete(s.conversations, c.ID)
-		}
 		return fmt.Errorf("create direct conversations: %w", err)
 	}
 	for _, c := range made {
 		c.Exists = true
+		s.conversations[c.ID] = c
 	}
 	return nil
+}
+
+// forgetConversations drops about half of what is remembered when that is too
+// much, between two batches.
+func (s *sequencer) forgetConversations() {
+	if len(s.conversations) <= maxConversations {
+		return
+	}
+	for id := range s.conversations {
+		if delete(s.conversations, id); len(s.conversations) <= maxConversations/2 {
+			return
+		}
+	}
 }
 
 func directKey(a, b string) string {

@@ -25,6 +25,8 @@ const (
 	// maxDeliveredScan bounds the entries of one user that are read back for one
 	// round of receipts; the rest is for the next round.
 	maxDeliveredScan = 2000
+	// maxDueUsers bounds the users, and the read marks, of one round of receipts.
+	maxDueUsers = 64
 )
 
 // noteArrival remembers a direct message for its delivered receipt.
@@ -52,6 +54,10 @@ func (b *inbox) planDelivered(ctx context.Context, c *inboxCommit) error {
 	userIDs := make([]string, 0, len(b.due.users))
 	var unknown, cursorless []string
 	for id := range b.due.users {
+		if len(userIDs) == maxDueUsers { // a plan is bounded in time; the rest is for the next round
+			b.armReceipts()
+			break
+		}
 		userIDs = append(userIDs, id)
 		if b.users[id] == nil {
 			unknown = append(unknown, id)

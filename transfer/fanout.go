@@ -86,11 +86,9 @@ func (s *sequencer) deliver(ctx context.Context, batch []*pending) error {
 		if err != nil {
 			return err
 		}
-		s.unsent = packs
+		s.unsent = &publication{packs: packs}
 	}
-	left, err := s.server.publishPacks(ctx, s.unsent)
-	s.unsent = left
-	if err != nil {
+	if err := s.server.publishPacks(ctx, s.unsent); err != nil {
 		return err
 	}
 	s.unsent = nil
@@ -100,18 +98,48 @@ func (s *sequencer) deliver(ctx context.Context, batch []*pending) error {
 	return nil
 }
 
-// publishPacks publishes packs to their inbox partitions and waits. It returns
-// those that were not confirmed, in order.
-func (s *Server) publishPacks(ctx context.Context, packs []im.Pack) ([]im.Pack, error) {
-	if len(packs) == 0 {
-		return nil, nil
+// publication is packs on their way into the queue.
+type publication struct {
+	packs  []im.Pack // not confirmed, in order
+	handed *outcome  // of packs, which the queue has; nil: it has been given none
+}
+
+// outcome gathers the queue's confirms.
+type outcome struct {
+	sync.Mutex
+	left int
+	errs []error
+	all  chan struct{}
+}
+
+// publishPacks publishes packs to their inbox partitions and waits. After an error
+// it is called again: what the queue has refused is published again, what it has
+// not answered yet is only waited for, since a pack that is in twice can be
+// delivered twice where the inbox has no event index.
+func (s *Server) publishPacks(ctx context.Context, p *publication) error {
+	if len(p.packs) == 0 {
+		return nil
 	}
-	type outcome struct {
-		sync.Mutex
-		left int
-		errs []error
-		all  chan struct{}
+	if p.handed == nil {
+		p.handed = s.handOver(p.packs)
 	}
+	select {
+	case <-p.handed.all:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the queue's confirms: %w", ctx.Err())
+	}
+	var refused []im.Pack
+	for i, err := range p.handed.errs {
+		if err != nil {
+			refused = append(refused, p.packs[i])
+		}
+	}
+	err := errors.Join(p.handed.errs...)
+	p.packs, p.handed = refused, nil
+	return err
+}
+
+func (s *Server) handOver(packs []im.Pack) *outcome {
 	o := &outcome{left: len(packs), errs: make([]error, len(packs)), all: make(chan struct{})}
 	for i := range packs {
 		s.queue.Publish(TopicInbox, packs[i].Partition, packs[i:i+1], func(err error) {
@@ -123,18 +151,7 @@ func (s *Server) publishPacks(ctx context.Context, packs []im.Pack) ([]im.Pack, 
 			}
 		})
 	}
-	select {
-	case <-o.all:
-	case <-ctx.Done():
-		return packs, fmt.Errorf("wait for the queue's confirms: %w", ctx.Err())
-	}
-	var unconfirmed []im.Pack
-	for i, err := range o.errs {
-		if err != nil {
-			unconfirmed = append(unconfirmed, packs[i])
-		}
-	}
-	return unconfirmed, errors.Join(o.errs...)
+	return o
 }
 
 // replayPacks publishes what a former process committed to the store's outbox and
@@ -175,6 +192,7 @@ type hints struct {
 	timer *time.Timer
 	write func([]im.Conversation) error
 	done  bool
+	busy  sync.WaitGroup // an armed timer, and the write that it starts
 }
 
 const (
@@ -198,8 +216,9 @@ func (h *hints) moved(id string, seq, atMs int64) {
 	h.count++
 	switch {
 	case h.timer == nil:
-		h.timer = time.AfterFunc(hintEvery, h.flush)
-	case h.count == hintEvents:
+		h.busy.Add(1)
+		h.timer = time.AfterFunc(hintEvery, func() { defer h.busy.Done(); h.flush() })
+	case h.count == hintEvents && h.timer.Stop(): // else it fires just now
 		h.timer.Reset(0)
 	}
 }
@@ -234,5 +253,7 @@ func (h *hints) stop() {
 	h.mu.Unlock()
 	if pending {
 		h.flush()
+		h.busy.Done()
 	}
+	h.busy.Wait()
 }

@@ -117,7 +117,7 @@ func inspect(t *testing.T, w *world, g *gate, user string, want int) {
 }
 
 func TestTwoOwnersOfOnePartitionDoNotHarm(t *testing.T) {
-	w := start(t)
+	w := start(t, func(_ *transfer.Config, w *world) { w.store = storetest.WithoutOutbox(w.db) })
 	w.users("alice", "bob")
 	g := w.gate()
 	g.send("alice", text("bob", "m1", "", "one"))
@@ -133,7 +133,7 @@ func TestTwoOwnersOfOnePartitionDoNotHarm(t *testing.T) {
 }
 
 func TestAnOwnerThatWasOvertakenStandsDown(t *testing.T) {
-	w := start(t)
+	w := start(t, func(_ *transfer.Config, w *world) { w.store = storetest.WithoutOutbox(w.db) })
 	w.users("alice", "bob")
 	g := w.gate()
 	g.attach(1, "bob", "d1")

@@ -85,7 +85,10 @@ type inboxCommit struct {
 	planned []plannedEntry
 	reads   []*readDone
 	acks    []durableAck
-	stored  bool // commit is in
+	stored  bool                // commit is in
+	written map[*inboxUser]bool // whose block is in, though the commit is not
+	atMs    int64
+	out     *publication // the receipts for other partitions
 
 	receipted []receiptedUser
 	err       error
@@ -138,7 +141,13 @@ func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 		case err = <-lost:
 		}
 		if err == nil && b.pending == nil && (b.tick || b.flush || len(b.durable) > 0) {
-			err = b.begin(ctx, &inboxBatch{receipts: b.tick}, committed)
+			batch := &inboxBatch{}
+			select { // in one commit with what is ready: rounds of receipts hold nothing up
+			case batch = <-batches:
+			default:
+			}
+			batch.receipts = b.tick
+			err = b.begin(ctx, batch, committed)
 			b.tick, b.flush = false, false
 		}
 	}
@@ -156,7 +165,11 @@ func (b *inbox) giveUp(err error, committed chan *inboxCommit, consumer Consumer
 	if errors.Is(err, errForeign) {
 		return err
 	}
-	return errors.Join(err, b.storeCursors())
+	if failure := b.storeCursors(); failure != nil {
+		return errors.Join(err, failure)
+	}
+	b.answerAcks(b.durable)
+	return err
 }
 
 func (b *inbox) storeCursors() error {
@@ -175,18 +188,9 @@ func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
-		batch := &inboxBatch{tag: deliveries[len(deliveries)-1].Tag}
-		for _, d := range deliveries {
-			pack := &imv1.InboxPack{}
-			if err := pack.UnmarshalVT(d.Body); err != nil {
-				if err := b.server.quarantine(ctx, TopicInbox, b.partition, d.Body, err); err != nil {
-					return err
-				}
-			}
-			batch.envelopes = append(batch.envelopes, pack.Envelopes...)
-			if d.Ref != (im.PackRef{}) {
-				batch.done = append(batch.done, d.Ref)
-			}
+		batch, err := b.decode(ctx, deliveries)
+		if err != nil {
+			return err
 		}
 		select {
 		case batches <- batch:
@@ -194,6 +198,24 @@ func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *
 			return ctx.Err()
 		}
 	}
+}
+
+// decode opens the packs. What can not be decoded goes to the quarantine.
+func (b *inbox) decode(ctx context.Context, deliveries []im.Delivery) (*inboxBatch, error) {
+	batch := &inboxBatch{tag: deliveries[len(deliveries)-1].Tag}
+	for _, d := range deliveries {
+		pack := &imv1.InboxPack{}
+		if err := pack.UnmarshalVT(d.Body); err != nil {
+			if err := b.server.quarantine(ctx, TopicInbox, b.partition, d.Body, err); err != nil {
+				return nil, err
+			}
+		}
+		batch.envelopes = append(batch.envelopes, pack.Envelopes...)
+		if d.Ref != (im.PackRef{}) {
+			batch.done = append(batch.done, d.Ref)
+		}
+	}
+	return batch, nil
 }
 
 // begin stamps a batch's entries and starts its commit.
@@ -255,17 +277,22 @@ func (b *inbox) plan(ctx context.Context, c *inboxCommit) error {
 	if err := b.planReceipts(ctx, c, reads); err != nil {
 		return err
 	}
-	c.stamp(b.server.now().UnixMilli())
+	c.atMs, c.written = b.server.now().UnixMilli(), map[*inboxUser]bool{}
+	c.stamp()
 	return nil
 }
 
-// stamp numbers the planned entries and gathers them into one block per user.
-func (c *inboxCommit) stamp(nowMs int64) {
+// stamp numbers the planned entries and gathers them into one block per user, but
+// for users whose block is in already.
+func (c *inboxCommit) stamp() {
 	index := make(map[*inboxUser]int, len(c.planned))
 	seen := make(map[im.EntryKey]bool, len(c.planned))
 	c.commit.Blocks = c.commit.Blocks[:0]
 	for i := range c.planned {
 		p := &c.planned[i]
+		if c.written[p.user] {
+			continue
+		}
 		key := im.EntryKey{UserID: p.user.id, EventID: p.entry.EventID}
 		if p.dropped || seen[key] {
 			p.dropped = true
@@ -277,7 +304,7 @@ func (c *inboxCommit) stamp(nowMs int64) {
 			at = len(c.commit.Blocks)
 			index[p.user] = at
 			c.commit.Blocks = append(c.commit.Blocks, im.Block{
-				UserID: p.user.id, FirstSeq: p.user.head + 1, AtMs: nowMs,
+				UserID: p.user.id, FirstSeq: p.user.head + 1, AtMs: c.atMs,
 			})
 		}
 		block := &c.commit.Blocks[at]
@@ -298,9 +325,10 @@ func (b *inbox) write(ctx context.Context, c *inboxCommit) error {
 		}
 		return nil
 	}
-	left, err := b.server.publishPacks(ctx, c.commit.Packs)
-	c.commit.Packs = left
-	if err != nil {
+	if c.out == nil {
+		c.out = &publication{packs: c.commit.Packs}
+	}
+	if err := b.server.publishPacks(ctx, c.out); err != nil {
 		return err
 	}
 	if c.late.Empty() {
@@ -334,12 +362,6 @@ func (b *inbox) storeOnce(ctx context.Context, c *inboxCommit) error {
 // readBack drops from a commit what is in already. A block of somebody else where
 // ours should stand means another owner.
 func (b *inbox) readBack(ctx context.Context, c *inboxCommit, cause error) error {
-	if len(c.commit.Blocks) == 0 {
-		// Marks and cursors never collide; a pack only with itself, for its name is
-		// an id of our term: the transaction is in.
-		c.stored = errors.Is(cause, im.ErrDuplicate)
-		return nil
-	}
 	var keys []im.EntryKey
 	var userIDs []string
 	for _, block := range c.commit.Blocks {
@@ -384,6 +406,10 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 		if errors.Is(cause, im.ErrUnknown) {
 			return nil // exactly the same again
 		}
+		if b.outbox && len(c.commit.Blocks) == 0 {
+			c.stored = true // only its packs are unique, by ids of ours: they are in, so all is
+			return nil
+		}
 		return errors.New("a conflict that the store does not show")
 	}
 	if len(written) == len(c.commit.Blocks) && allTrue(written) && b.outbox {
@@ -393,9 +419,14 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 	for i := range c.planned {
 		p := &c.planned[i]
 		_, in := stored[im.EntryKey{UserID: p.user.id, EventID: p.entry.EventID}]
-		p.dropped = p.dropped || in && !written[p.user.id]
+		p.dropped = p.dropped || in && !written[p.user.id] && !c.written[p.user]
 	}
-	c.restamp(written)
+	for i := range c.planned {
+		if p := &c.planned[i]; written[p.user.id] {
+			c.written[p.user] = true
+		}
+	}
+	c.stamp()
 	return nil
 }
 
@@ -406,32 +437,6 @@ func allTrue(of map[string]bool) bool {
 		}
 	}
 	return true
-}
-
-// restamp numbers again what is not written yet.
-func (c *inboxCommit) restamp(written map[string]bool) {
-	done := c.planned
-	var left []plannedEntry
-	for _, p := range c.planned {
-		if !written[p.user.id] {
-			left = append(left, p)
-		}
-	}
-	atMs := int64(0)
-	if len(c.commit.Blocks) > 0 {
-		atMs = c.commit.Blocks[0].AtMs
-	}
-	c.commit.Blocks = nil
-	c.planned = left
-	c.stamp(atMs)
-	left, c.planned = c.planned, done
-	at := 0
-	for i := range c.planned {
-		if !written[c.planned[i].user.id] {
-			c.planned[i] = left[at]
-			at++
-		}
-	}
 }
 
 // finish makes a commit visible: heads rise, pushes go out, reads and acks are
@@ -445,9 +450,7 @@ func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
 	}
 	b.push(c)
 	b.finishReads(c)
-	for _, a := range c.acks {
-		b.server.answer(a.origin, &imv1.Reply{What: &imv1.Reply_AckReply{AckReply: &imv1.AckReply{Seq: a.seq}}})
-	}
+	b.answerAcks(c.acks)
 	if c.batch.tag == 0 {
 		return nil
 	}
@@ -499,12 +502,16 @@ const maxInboxUsers = 16384
 // forget drops users nobody is attached for when there are too many. Never while a
 // commit is in flight: their heads are about to move.
 func (b *inbox) forget() {
-	if len(b.users) <= b.forgetAt || b.pending != nil || len(b.cursors) > 0 {
+	if len(b.users) <= b.forgetAt || b.pending != nil {
 		return
+	}
+	moved := make(map[string]bool, len(b.cursors))
+	for key := range b.cursors {
+		moved[key.userID] = true
 	}
 	kept := 0
 	for id, user := range b.users {
-		if len(user.sessions) == 0 && !b.due.users[id] {
+		if len(user.sessions) == 0 && !b.due.users[id] && !moved[id] {
 			delete(b.users, id)
 		} else {
 			kept++

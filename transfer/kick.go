@@ -24,7 +24,13 @@ func (s *Server) Kick(ctx context.Context, r *imv1.KickRequest) (*imv1.KickReply
 		return nil, status.Error(codes.FailedPrecondition, "the user's inbox partition is owned elsewhere")
 	}
 	call := &kickCall{request: r, closed: make(chan int32, 1)}
-	box.control(controls{kick: call})
+	select {
+	case box.controls <- controls{kick: call}:
+	case <-box.done:
+		return nil, status.Error(codes.FailedPrecondition, "the user's inbox partition has been given up")
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	select {
 	case closed := <-call.closed:
 		return &imv1.KickReply{Closed: closed}, nil

@@ -107,6 +107,12 @@ func (o *owner) hold(ctx context.Context, name string, run func(context.Context)
 				}
 				return
 			}
+			if o.server.info.Outbox && errors.Is(err, errForeign) {
+				// What is in the outbox and not in the queue comes with the next start
+				// only, and the queue's redeliveries would be doubled in the inboxes.
+				o.server.fail(fmt.Errorf("lost %s: %w", name, err))
+				return
+			}
 			o.server.log.Warn("lost a partition; taking it anew", "partition", name, "error", err)
 			if time.Since(began) > longest {
 				wait = first

@@ -17,19 +17,12 @@ func (b *inbox) push(c *inboxCommit) {
 		for end < len(c.planned) && c.planned[end].envelope == c.planned[at].envelope {
 			end++
 		}
-		b.pushEnvelope(c.planned[at:end], c.commitTime(), outgoing)
+		b.pushEnvelope(c.planned[at:end], c.atMs, outgoing)
 		at = end
 	}
 	for g, pushes := range outgoing {
 		g.push(pushes)
 	}
-}
-
-func (c *inboxCommit) commitTime() int64 {
-	if len(c.commit.Blocks) == 0 {
-		return 0
-	}
-	return c.commit.Blocks[0].AtMs
 }
 
 // pushEnvelope adds the pushes of one envelope's entries.

@@ -86,6 +86,14 @@ func (b *inbox) planReceipts(ctx context.Context, c *inboxCommit, reads []*imv1.
 	b.due.taken, b.due.heard = nil, nil
 	if c.batch.receipts {
 		for key := range b.due.reads {
+			if len(b.due.taken) == maxDueUsers {
+				b.armReceipts()
+				break
+			}
+			if early := b.server.config.ReceiptEvery - b.server.now().Sub(b.due.issues[key]); early > 0 {
+				b.arm(early)
+				continue
+			}
 			keys = append(keys, key)
 			b.due.taken = append(b.due.taken, key)
 		}
@@ -184,13 +192,9 @@ func (b *inbox) planRead(r *imv1.ReadCommand, key im.ReadKey, states map[string]
 	now := b.server.now()
 	if now.Sub(b.due.issues[key]) < b.server.config.ReceiptEvery {
 		b.due.reads[key] = true
-		b.armReceipts()
+		b.arm(b.server.config.ReceiptEvery - now.Sub(b.due.issues[key]))
 		return done, nil
 	}
-	if len(b.due.issues) > maxInboxUsers {
-		clear(b.due.issues)
-	}
-	b.due.issues[key] = now
 	return done, b.issueRead(key, states, marks, c)
 }
 
@@ -202,6 +206,10 @@ func (b *inbox) issueRead(key im.ReadKey, states map[string]*im.ConversationStat
 		return nil
 	}
 	mark.ReceiptedUpto = mark.ReadUpto
+	if len(b.due.issues) > maxInboxUsers {
+		clear(b.due.issues)
+	}
+	b.due.issues[key] = b.server.now()
 	receipt := &imv1.ReceiptEvent{
 		ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptRead,
 		Upto: mark.ReadUpto, AtMs: b.server.now().UnixMilli(),

@@ -74,8 +74,11 @@ func (s *sequencer) readBack(ctx context.Context, planned []*pending, cause erro
 			return fmt.Errorf("read back by seq: %w", err)
 		}
 		explained, err := s.reconcile(planned, byKey, at)
-		if err != nil || explained || errors.Is(cause, im.ErrUnknown) {
+		if err != nil || explained {
 			return err
+		}
+		if errors.Is(cause, im.ErrUnknown) { // exactly the same again, at the next try
+			return fmt.Errorf("insert events: %w", cause)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,6 +112,7 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 		case !ok:
 		case e.ID == p.event.ID:
 			explained = true
+			p.event = &e // its seq may have been numbered again since
 			s.inserted(p)
 		default:
 			explained = true

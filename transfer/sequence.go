@@ -23,7 +23,7 @@ type sequencer struct {
 	recent        *recents
 	hints         *hints
 	outbox        bool
-	unsent        []im.Pack // of the batch in hand, not yet confirmed by the queue
+	unsent        *publication // of the batch in hand
 }
 
 // pending is a command on its way through the batch, with what becomes of it.
@@ -52,6 +52,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
+		s.forgetConversations()
 		// The batch in hand is finished even when the server stops meanwhile, but
 		// not waited for without end when the store is away.
 		batch, err := s.decode(ctx, deliveries)
@@ -208,7 +209,7 @@ func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs
 	}
 	c := s.conversations[p.command.ConversationId]
 	if c == nil {
-		return im.Errorf(im.NotFound, "no such user")
+		return im.Errorf(im.NotFound, "no such user or conversation")
 	}
 	return c.authorise(p.command, nowMs)
 }

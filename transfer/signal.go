@@ -84,7 +84,11 @@ func (s *Server) signal(ctx context.Context, r signalRequest) error {
 		}
 	}
 	for box, ids := range byInbox {
-		box.control(controls{signal: &signalPush{userIDs: ids, except: r.origin, encoded: encoded}})
+		select {
+		case box.controls <- controls{signal: &signalPush{userIDs: ids, except: r.origin, encoded: encoded}}:
+		default: // the partition is behind: signals are best effort, and the sender may know
+			return im.Retry(im.Unavailable, retrySoon, "some members can not be reached")
+		}
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // maxPushBytes bounds the bodies that wait for one gateway. Above it bodies are
 // dropped and only the newest head of each session is kept; the sessions pull.
-const maxPushBytes = 4 << 20
+const maxPushBytes = 1 << 20 // with all replies of a credit below the 4 MiB that gRPC takes
 
 // gateway is the sending half of one gateway's stream. Whatever is put in while a
 // message is being sent goes into the next one.
@@ -174,7 +174,8 @@ func (s *Server) leave(g *gateway) {
 func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) {
 	for {
 		select {
-		case <-g.done:
+		case <-g.done: // what was put in before goes out, if the stream still takes it
+			_ = stream.Send(g.take())
 			return
 		case <-g.wake:
 			if err := stream.Send(g.take()); err != nil {

@@ -31,11 +31,15 @@ type term struct {
 
 // takeTerm inserts the term after the partition's greatest.
 func takeTerm(ctx context.Context, store TermStore, name, owner string, worker int, now func() time.Time) (*term, error) {
-	for {
+	for tried := int64(0); ; {
 		last, err := store.LastTerm(ctx, name)
 		if err != nil && !errors.Is(err, im.ErrNotFound) {
 			return nil, fmt.Errorf("read the last term of %s: %w", name, err)
 		}
+		if last.Term+1 == tried { // a conflict that the majority does not show yet
+			return nil, fmt.Errorf("take a term of %s: %w", name, im.ErrUnknown)
+		}
+		tried = last.Term + 1
 		at := now().UnixMilli()
 		floor := max(at, last.IDCeiling)
 		next := im.Term{
@@ -81,7 +85,10 @@ func (t *term) extend(ctx context.Context) error {
 	next.AtMs = at
 	next.IDCeiling = max(at, t.held.IDCeiling) + termRange.Milliseconds()
 	err := t.store.InsertTerm(ctx, next)
-	if errors.Is(err, im.ErrDuplicate) || errors.Is(err, im.ErrUnknown) {
+	if errors.Is(err, im.ErrUnknown) {
+		err = t.outcome(ctx, next, err)
+	}
+	if errors.Is(err, im.ErrDuplicate) {
 		return errForeign
 	}
 	if err != nil {
@@ -90,6 +97,21 @@ func (t *term) extend(ctx context.Context) error {
 	t.held = next
 	t.ids.Raise(next.IDCeiling)
 	return nil
+}
+
+// outcome finds out whether a term of unknown outcome is in: nil if so, unknown if
+// it can be inserted again, im.ErrDuplicate when another owner's stands there.
+func (t *term) outcome(ctx context.Context, next im.Term, unknown error) error {
+	last, err := t.store.LastTerm(ctx, next.Partition)
+	switch {
+	case err != nil:
+		return err
+	case last == next:
+		return nil
+	case last.Term < next.Term:
+		return unknown
+	}
+	return im.ErrDuplicate
 }
 
 // nextID returns the next id, extending the term when its ids are used up.

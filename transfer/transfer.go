@@ -37,8 +37,7 @@ type Config struct {
 	DevicesPerPlatform     int           // live sessions of one user on one platform; 1
 	SendsPerSecond         float64       // per user; 0 = no limit
 	SendBurst              int           // per user; 2 * SendsPerSecond
-	ReceiptEvery           time.Duration // per kind, conversation and reader; 500 ms
-	CursorEvery            time.Duration // between two stores of moved cursors; 1 s
+	ReceiptEvery           time.Duration // per kind, conversation and reader, and between two stores of cursors; 500 ms
 }
 
 func (c Config) withDefaults() Config {
@@ -55,9 +54,6 @@ func (c Config) withDefaults() Config {
 	set(&c.SendBurst, int(2*c.SendsPerSecond)+1)
 	if c.ReceiptEvery == 0 {
 		c.ReceiptEvery = 500 * time.Millisecond
-	}
-	if c.CursorEvery == 0 {
-		c.CursorEvery = time.Second
 	}
 	return c
 }
@@ -85,6 +81,7 @@ type Server struct {
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup // every goroutine that the server started
+	failed  chan error
 }
 
 // New returns a server that has not been started.
@@ -98,6 +95,7 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 		signals:  make(chan signalRequest, 1024),
 		gateways: map[string]*gateway{},
 		inboxes:  map[int]*inbox{},
+		failed:   make(chan error, 1),
 	}
 }
 
@@ -147,6 +145,9 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// Failed receives the first error after which the server can not go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
 // Stop gives the partitions up, each after the batch in hand, and waits for them,
 // or until ctx ends. The streams end with the gRPC server, whose goroutines they
 // run on. Stop may be called again.
@@ -154,8 +155,6 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.stopped
 	s.stopped = true
-	gateways := s.gateways
-	s.gateways = map[string]*gateway{}
 	s.mu.Unlock()
 	if s.cancel == nil {
 		return nil
@@ -169,7 +168,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		s.running.Wait() // the partitions have put their last answers in
-		for _, g := range gateways {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, g := range s.gateways {
 			g.close()
 		}
 	}()
@@ -187,6 +188,13 @@ func (s *Server) goRun(f func()) {
 		defer s.running.Done()
 		f()
 	}()
+}
+
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // an earlier failure stands
+	}
 }
 
 // gateway returns a gateway by its server id, nil when it has no stream here.
