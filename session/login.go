@@ -154,7 +154,7 @@ func (s *Session) authReply(tooLong bool) *imv1.AuthReply {
 		Protocol: im.ProtocolVersion, ServerVersion: c.ServerVersion, Features: c.Features,
 	}
 	if s.expires > 0 {
-		reply.ExpiresIn = int32((s.expires - s.hub.now()) / time.Second) //nolint:gosec // a token's life
+		reply.ExpiresIn = int32((s.expires - s.hub.now() + time.Second - 1) / time.Second) //nolint:gosec // a token's life, rounded up
 	}
 	return reply
 }

@@ -128,17 +128,12 @@ func (s *Session) sync(frame wire.Frame) {
 	}
 }
 
-// beginSync waits for a former sync to end. Where the client names no seq, the
-// cursor is what it has acknowledged here, even before that is stored.
+// beginSync waits for a former sync to end.
 func (s *Session) beginSync(request *imv1.PullRequest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closing && s.syncing {
 		s.wait(nil, time.Second)
-	}
-	if request.After == nil && s.acked > 0 {
-		after := s.acked
-		request.After = &after
 	}
 	s.syncing = !s.closing
 	return s.syncing
@@ -158,8 +153,26 @@ func (s *Session) answerSync(seq int32, request *imv1.PullRequest) {
 	s.flush()
 }
 
-func (s *Session) syncReply(ctx context.Context, seq int32, request *imv1.PullRequest) ([]byte, *im.Error) {
+// pullFromCursor pulls a page. Where the client names no seq it begins at the
+// device's cursor: the stored one, which an ack over HTTP may have moved, or what
+// was acknowledged here and is not stored yet, whichever is higher.
+func (s *Session) pullFromCursor(ctx context.Context, request *imv1.PullRequest) (*imv1.PullReply, error) {
 	page, err := s.hub.link.Pull(ctx, request)
+	if err != nil || request.After != nil {
+		return page, err
+	}
+	s.mu.Lock()
+	acked := s.acked
+	s.mu.Unlock()
+	if page.FirstSeq == 0 || page.FirstSeq > acked {
+		return page, nil
+	}
+	request.After = &acked
+	return s.hub.link.Pull(ctx, request)
+}
+
+func (s *Session) syncReply(ctx context.Context, seq int32, request *imv1.PullRequest) ([]byte, *im.Error) {
+	page, err := s.pullFromCursor(ctx, request)
 	if err != nil {
 		return nil, im.AsError(err)
 	}

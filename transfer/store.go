@@ -17,7 +17,8 @@ type EventStore interface {
 	// InsertEvents appends events in order; they may be of several
 	// conversations. Unique are (conversation, seq) and (conversation, sender,
 	// device, client id). A store with an outbox keeps the packs in the same
-	// transaction, so there all of it is in or none.
+	// transaction, so there all of it is in or none; a pack's ref is unique for
+	// ever, and one with a zero ref is not kept.
 	InsertEvents(ctx context.Context, events []im.Event, packs []im.Pack) error
 	// EventsByKey returns the events with these client keys, in any order;
 	// those that are not stored are left out.
@@ -37,7 +38,8 @@ type ConversationStore interface {
 	Conversations(ctx context.Context, ids []string) ([]im.ConversationState, error)
 	// Project writes projections: each row only if it is new or its stored seq
 	// (Member.Seq; for conversations AppliedSeq and LastSeq each) is lower.
-	// Doing it twice, or late, changes nothing. A store without transactions
+	// Nil settings leave those that are stored. Doing it twice, or late, changes
+	// nothing. A store without transactions
 	// writes the members first: where there is a conversation's row, its members
 	// are there.
 	Project(ctx context.Context, conversations []im.Conversation, members []im.Member) error
@@ -59,8 +61,8 @@ type InboxStore interface {
 	// store with an outbox, which needs no event index, may search the newest
 	// 10,000 entries of a user only.
 	FindEntries(ctx context.Context, keys []im.EntryKey) ([]im.EntryKey, error)
-	// Blocks reads up to limit entries' worth of blocks of a user from the block
-	// that holds after+1 on; rows first, floor second.
+	// Blocks reads whole blocks of a user, from the one that holds after+1 on, until
+	// they hold at least limit entries above after; rows first, floor second.
 	Blocks(ctx context.Context, userID string, after int64, limit int) (im.InboxPage, error)
 }
 
@@ -73,8 +75,9 @@ type MarkStore interface {
 	// DueReceipts returns the users of an inbox partition of n who have a read
 	// mark or a cursor above its receipted value: work that a former owner left.
 	DueReceipts(ctx context.Context, partition, n int) (marks []im.ReadMark, cursors []im.Cursor, err error)
-	// Unread counts the counted events of others above each mark's ReadUpto, up
-	// to im.MaxUnread; one for each, in the order asked.
+	// Unread counts the counted events of others above each mark's ReadUpto and
+	// within the user's stays, up to im.MaxUnread; one for each, in the order
+	// asked.
 	Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
 }
 

@@ -46,7 +46,7 @@ func newVersionCommand() *cobra.Command {
 // version is what the Go toolchain noted when it built the program.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "devel"
 	}
 	return info.Main.Version

@@ -20,7 +20,6 @@ type Config struct {
 	Secret   []byte           // at least MinSecretBytes, of a random source
 	Issuer   string           // iss; empty = "im"
 	Audience string           // aud; empty = "im"
-	Leeway   time.Duration    // for clocks that differ among servers; 0 = 5 s, a minute at most
 	Now      func() time.Time // nil = time.Now
 }
 
@@ -38,17 +37,13 @@ type claims struct {
 	Family   string `json:"family"`
 }
 
-// New returns Tokens. It refuses a short secret and a long leeway.
+// New returns Tokens. It refuses a short secret.
 func New(config Config) (*Tokens, error) {
 	if len(config.Secret) < MinSecretBytes {
 		return nil, fmt.Errorf("token secret: %d bytes, at least %d are needed", len(config.Secret), MinSecretBytes)
 	}
-	if config.Leeway < 0 || config.Leeway > time.Minute {
-		return nil, fmt.Errorf("token leeway: %v is not within 0 and 1m", config.Leeway)
-	}
 	config.Issuer = orElse(config.Issuer, "im")
 	config.Audience = orElse(config.Audience, "im")
-	config.Leeway = orElse(config.Leeway, 5*time.Second)
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -56,7 +51,6 @@ func New(config Config) (*Tokens, error) {
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithIssuer(config.Issuer),
 		jwt.WithAudience(config.Audience),
-		jwt.WithLeeway(config.Leeway),
 		jwt.WithTimeFunc(config.Now),
 		jwt.WithExpirationRequired(),
 		jwt.WithStrictDecoding(),

@@ -27,8 +27,9 @@ type statement struct {
 }
 
 // pragmas of every connection, in this order (the driver sorts those of a URL,
-// and page_size would come too late). Checkpoints are the checkpointer's, never
-// a commit's.
+// and page_size would come too late). Of pages from 1 to 8 KiB those of 4 take
+// the least processor time for an event. Checkpoints are the checkpointer's,
+// never a commit's.
 var pragmas = [...]string{
 	"busy_timeout = 5000", "page_size = 4096", "journal_mode = WAL", "synchronous = FULL",
 	"wal_autocheckpoint = 0", "temp_store = MEMORY",

@@ -20,7 +20,7 @@ const (
 	projectConversation = `INSERT INTO conversations (conversation, type, key, applied_seq, last_seq, last_at_ms, created_ms, settings)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (conversation) DO UPDATE SET
-			settings = iif(excluded.applied_seq > applied_seq, excluded.settings, settings),
+			settings = iif(excluded.applied_seq > applied_seq, coalesce(excluded.settings, settings), settings),
 			applied_seq = max(applied_seq, excluded.applied_seq),
 			last_seq = max(last_seq, excluded.last_seq),
 			last_at_ms = max(last_at_ms, excluded.last_at_ms)

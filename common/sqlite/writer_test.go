@@ -166,7 +166,7 @@ func TestFullDisk(t *testing.T) {
 		return s.InsertEvents(context.Background(), []im.Event{e}, nil)
 	}
 	limit("100")
-	in := int64(0)
+	var in int64
 	for seq := int64(1); ; seq++ {
 		if err := big(seq); err != nil {
 			if codeOf(err) != lib.SQLITE_FULL || errors.Is(err, im.ErrUnknown) {

@@ -82,7 +82,8 @@ func projectedLate(t *testing.T, s StoreUnderTest) {
 	states, err := s.Conversations(background(), []string{id})
 	must(t, err)
 	c := states[0].Conversation
-	equal(t, "fixed at creation", []any{c.Type, c.Key, c.CreatedAt}, []any{im.Group, "g", int64(startMs)})
+	equal(t, "fixed at creation", []any{c.Type, c.Key, c.CreatedAt}, []any{im.Group, "g", startMs})
+	equal(t, "nil settings leave those stored", string(c.Settings), "six")
 }
 
 func projectedMembers(t *testing.T, s StoreUnderTest) {
