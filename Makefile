@@ -6,11 +6,14 @@ TOOL := go tool -modfile=tools/go.mod
 # What lint compares the .proto files with: a branch, or better a release's tag.
 BASE ?= main
 
-# Of bench: which benchmarks, in which packages, how often and how long.
+# Of bench: which benchmarks, in which packages, how often and how long. Fewer than
+# six runs say nothing about times. Idle measures memory, and takes long.
 BENCH ?= .
-PACKAGES ?= ./...
-COUNT ?= 1
+PACKAGES ?= ./proto/... ./session ./tcp ./transfer ./common/sqlite ./common/memory
+COUNT ?= 6
 BENCHTIME ?= 200ms
+BASELINE := docs/benchmarks/micro.txt
+RESULT := bench/results/micro.txt
 
 .PHONY: help run test lint fmt proto bench
 
@@ -42,5 +45,12 @@ fmt: ## format the code and the .proto files
 proto: ## generate the Go code of the .proto files
 	$(TOOL) buf generate
 
-bench: ## run the benchmarks; BENCH=Queue COUNT=10 for benchstat
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -benchtime $(BENCHTIME) $(PACKAGES)
+bench: ## compare the micro-benchmarks with the committed figures; UPDATE=1 commits new ones
+	@mkdir -p $(dir $(RESULT))
+	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkIdle$$' -benchmem -count $(COUNT) -benchtime $(BENCHTIME) $(PACKAGES) \
+		> $(RESULT) || { cat $(RESULT); exit 1; }
+ifdef UPDATE
+	@head=$$(grep '^#' $(BASELINE)); { echo "$$head"; grep -v -e '^PASS' -e '^ok ' -e '^?' $(RESULT); } > $(BASELINE)
+else
+	$(TOOL) benchstat -table pkg -ignore goos,goarch,cpu $(BASELINE) $(RESULT)
+endif

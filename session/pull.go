@@ -123,13 +123,13 @@ func (s *Session) sync(frame wire.Frame) {
 		UserId: s.user, DeviceId: s.device, After: sync.After, Limit: int32(limit), //nolint:gosec // at most MaxPage
 		InboxEpoch: sync.InboxEpoch, MaxBytes: int32(s.hub.config.MaxFrame / 2), //nolint:gosec // a setting
 	}
-	if s.beginSync(request) {
+	if s.beginSync() {
 		s.hub.crew.start(s, func(s *Session) { s.answerSync(frame.Seq, request) })
 	}
 }
 
 // beginSync waits for a former sync to end.
-func (s *Session) beginSync(request *imv1.PullRequest) bool {
+func (s *Session) beginSync() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closing && s.syncing {

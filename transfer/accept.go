@@ -39,10 +39,10 @@ func (s *Server) accept(g *gateway, publishes []*imv1.Publish) {
 	}
 	for _, b := range commands {
 		pack := &imv1.CommandPack{Commands: b.commands}
-		s.publish(TopicConversation, b.partition, pack, b.origins)
+		s.publish(TopicConversation, b, pack)
 	}
 	for _, b := range reads {
-		s.publish(TopicInbox, b.partition, &imv1.InboxPack{Envelopes: b.envelopes}, b.origins)
+		s.publish(TopicInbox, b, &imv1.InboxPack{Envelopes: b.envelopes})
 	}
 }
 
@@ -51,7 +51,18 @@ type batch struct {
 	partition int
 	commands  []*imv1.Command
 	envelopes []*imv1.InboxEnvelope
-	origins   []*imv1.Origin
+}
+
+// origins is all that must be remembered of a batch until it is confirmed.
+func (b *batch) origins() []*imv1.Origin {
+	origins := make([]*imv1.Origin, 0, len(b.commands)+len(b.envelopes))
+	for _, command := range b.commands {
+		origins = append(origins, command.Origin)
+	}
+	for _, envelope := range b.envelopes {
+		origins = append(origins, envelope.GetRead().GetOrigin())
+	}
+	return origins
 }
 
 type batches []*batch
@@ -83,7 +94,7 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 		}
 		command.Origin = origin
 		b := commands.of(partition)
-		b.commands, b.origins = append(b.commands, command), append(b.origins, origin)
+		b.commands = append(b.commands, command)
 	case *imv1.Publish_Read:
 		read, err := readCommand(p, what.Read)
 		if err != nil {
@@ -96,7 +107,6 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 		read.Origin = origin
 		b := reads.of(partition)
 		b.envelopes = append(b.envelopes, &imv1.InboxEnvelope{What: &imv1.InboxEnvelope_Read{Read: read}})
-		b.origins = append(b.origins, origin)
 	case *imv1.Publish_Signal:
 		return s.acceptSignal(p, origin, what.Signal)
 	default:
@@ -115,7 +125,8 @@ func (s *Server) admit(topic string, partition int) error {
 
 type marshaler interface{ MarshalVT() ([]byte, error) }
 
-func (s *Server) publish(topic string, partition int, pack marshaler, origins []*imv1.Origin) {
+func (s *Server) publish(topic string, b *batch, pack marshaler) {
+	origins := b.origins()
 	refuse := func(err error) {
 		for _, origin := range origins {
 			s.answer(origin, errorReply(err))
@@ -127,7 +138,7 @@ func (s *Server) publish(topic string, partition int, pack marshaler, origins []
 		refuse(err)
 		return
 	}
-	s.queue.Publish(topic, partition, []im.Pack{{Partition: partition, Body: body}}, func(err error) {
+	s.queue.Publish(topic, b.partition, []im.Pack{{Partition: b.partition, Body: body}}, func(err error) {
 		if err != nil {
 			refuse(im.Retry(im.Unavailable, retrySoon, "the queue did not confirm"))
 		}
@@ -247,11 +258,12 @@ func validateContent(content *imv1.Content, attributes map[string]string) error 
 // encodeBody fills in the body as it is stored and its hash. The encoding is
 // canonical, for only equal hashes make a repeat.
 func encodeBody(c *imv1.Command, content *imv1.Content, attributes map[string]string) error {
-	message := &imv1.Message{Content: content, Attributes: attributes}
 	var err error
 	if content.Data == nil && len(attributes) < 2 {
+		message := imv1.Message{Content: content, Attributes: attributes}
 		c.Body, err = message.MarshalVT()
 	} else {
+		message := &imv1.Message{Content: content, Attributes: attributes}
 		c.Body, err = proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	}
 	if err != nil {

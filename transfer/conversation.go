@@ -16,7 +16,8 @@ const maxConversations = 8192
 // store's state at loading, and everything that it has done since.
 type conversation struct {
 	im.ConversationState
-	kind string // conversation type as a string
+	kind    string // conversation type as a string
+	planned int64  // newest seq that the plan in hand gives
 }
 
 // member returns a user's open stay.

@@ -22,17 +22,19 @@ func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
 		if commit == 0 {
 			commit = p.event.ID
 		}
-		event := s.envelopeEvent(p.event)
-		for q, userIDs := range s.recipients(p.event) {
+		what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(p.event, p.conversation.kind)}
+		for _, m := range p.conversation.Members {
+			if p.event.Seq < m.JoinedSeq || m.LeftSeq < p.event.Seq {
+				continue
+			}
+			q := im.Partition(m.UserID, s.server.config.InboxPartitions)
 			pack := byPartition[q]
 			if pack == nil {
 				pack = &imv1.InboxPack{}
 				byPartition[q] = pack
 				order = append(order, q)
 			}
-			pack.Envelopes = append(pack.Envelopes, &imv1.InboxEnvelope{
-				What: &imv1.InboxEnvelope_Event{Event: event}, UserIds: userIDs,
-			})
+			addRecipient(pack, what, m.UserID)
 		}
 	}
 	packs := make([]im.Pack, 0, len(order))
@@ -50,22 +52,19 @@ func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
 	return packs, nil
 }
 
-// recipients returns the members at an event's seq, by inbox partition.
-func (s *sequencer) recipients(e *im.Event) map[int][]string {
-	byPartition := map[int][]string{}
-	for _, m := range s.conversations[e.ConversationID].Members {
-		if m.JoinedSeq <= e.Seq && e.Seq <= m.LeftSeq {
-			q := im.Partition(m.UserID, s.server.config.InboxPartitions)
-			byPartition[q] = append(byPartition[q], m.UserID)
-		}
+// addRecipient adds a user to an event's envelope, which is the pack's last or new.
+func addRecipient(pack *imv1.InboxPack, what *imv1.InboxEnvelope_Event, userID string) {
+	if n := len(pack.Envelopes); n > 0 && pack.Envelopes[n-1].What == what {
+		pack.Envelopes[n-1].UserIds = append(pack.Envelopes[n-1].UserIds, userID)
+		return
 	}
-	return byPartition
+	pack.Envelopes = append(pack.Envelopes, &imv1.InboxEnvelope{What: what, UserIds: []string{userID}})
 }
 
-func (s *sequencer) envelopeEvent(e *im.Event) *imv1.Event {
+func envelopeEvent(e *im.Event, conversationType string) *imv1.Event {
 	return &imv1.Event{
 		Id: e.ID, ConversationId: e.ConversationID, Seq: e.Seq, Kind: string(e.Kind),
-		ConversationType: s.conversations[e.ConversationID].kind,
+		ConversationType: conversationType,
 		SenderId:         e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
 		TargetId: e.TargetID, ThreadId: e.ThreadID, ExpiresAtMs: e.ExpiresAtMs, Counted: e.Counted,
 		NoPush: e.Flags&im.FlagNoPush != 0, Body: e.Body, B3: e.B3, AcceptedAtMs: e.AcceptedAtMs,
@@ -86,7 +85,7 @@ func (s *sequencer) deliver(ctx context.Context, batch []*pending) error {
 		if err != nil {
 			return err
 		}
-		s.unsent = &publication{packs: packs}
+		s.unsent, s.kept = &publication{packs: append(s.kept, packs...)}, nil
 	}
 	if err := s.server.publishPacks(ctx, s.unsent); err != nil {
 		return err

@@ -215,3 +215,75 @@ func count(got map[string]int, p pushed) {
 		got[fmt.Sprint(p.session, " ", r.Kind, " ", r.Upto)]++
 	}
 }
+
+func TestAnEnvelopeThatCanNotBeDecodedHoldsNothingUp(t *testing.T) {
+	w := start(t)
+	w.users("alice", "bob")
+	g := w.gate()
+	g.attach(1, "bob", "d1")
+	q := im.Partition("bob", 2)
+	empty, err := (&imv1.InboxPack{Envelopes: []*imv1.InboxEnvelope{{UserIds: []string{"bob"}}}}).MarshalVT()
+	must(t, err)
+	for _, poison := range [][]byte{empty, []byte("no pack")} {
+		w.queue.Publish(transfer.TopicInbox, q, []im.Pack{{Partition: q, Body: poison}}, func(err error) { must(t, err) })
+	}
+	p := im.Partition(im.DirectConversation("alice", "bob"), 2)
+	w.queue.Publish(transfer.TopicConversation, p, []im.Pack{{Partition: p, Body: []byte("no pack")}}, func(err error) { must(t, err) })
+	g.send("alice", text("bob", "m1", "", "behind the poison"))
+	if p := recv(t, g.pushes); p.entry.Seq != 1 || p.entry.Message.GetContent().GetText() != "behind the poison" {
+		t.Errorf("push = %v", p)
+	}
+}
+
+func TestHalfAndUnknownCommitsInARowEnd(t *testing.T) {
+	w := start(t, func(_ *transfer.Config, w *world) {
+		w.store = storetest.Faulty(storetest.WithoutOutbox(w.db), storetest.Script{"CommitInbox": {
+			storetest.UnknownHalf, storetest.UnknownDone, storetest.UnknownHalf, storetest.UnknownDone, storetest.UnknownLost,
+		}})
+	})
+	// Two users of one inbox partition, so that one commit holds two blocks.
+	users := []string{"alice"}
+	for i := 0; len(users) < 2; i++ {
+		if id := fmt.Sprint("bob", i); im.Partition(id, 2) == im.Partition("alice", 2) {
+			users = append(users, id)
+		}
+	}
+	w.users(users...)
+	g := w.gate()
+	for i := range 3 {
+		g.send(users[0], text(users[1], fmt.Sprint(i), "", users[0]+fmt.Sprint(i)))
+	}
+	for _, user := range users {
+		inspect(t, w, g, user, 3)
+	}
+}
+
+// held lets the next insert of messages wait.
+type held struct {
+	transfer.Store
+	began, end chan struct{}
+}
+
+func (h *held) InsertEvents(ctx context.Context, events []im.Event, packs []im.Pack) error {
+	close(h.began)
+	<-h.end
+	return h.Store.InsertEvents(ctx, events, packs)
+}
+
+func TestTheBatchInHandIsAnsweredAtAStop(t *testing.T) {
+	h := &held{began: make(chan struct{}), end: make(chan struct{})}
+	w := start(t, func(_ *transfer.Config, w *world) { h.Store, w.store = w.store, h })
+	w.users("alice", "bob")
+	g := w.gate()
+	g.post("alice", text("bob", "m1", "", "in hand"))
+	<-h.began
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.server.Stop(context.Background()) }()
+	for o := recv(t, g.owned); !o.Released; o = recv(t, g.owned) { // it has begun to stop
+	}
+	close(h.end)
+	if ack := recv(t, g.replies).GetSendAck(); ack.GetConversationSeq() != 1 {
+		t.Errorf("ack = %v", ack)
+	}
+	must(t, <-stopped)
+}

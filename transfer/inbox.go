@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -204,18 +205,33 @@ func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *
 func (b *inbox) decode(ctx context.Context, deliveries []im.Delivery) (*inboxBatch, error) {
 	batch := &inboxBatch{tag: deliveries[len(deliveries)-1].Tag}
 	for _, d := range deliveries {
-		pack := &imv1.InboxPack{}
-		if err := pack.UnmarshalVT(d.Body); err != nil {
+		envelopes, err := decodePack(d.Body)
+		if err != nil {
 			if err := b.server.quarantine(ctx, TopicInbox, b.partition, d.Body, err); err != nil {
 				return nil, err
 			}
 		}
-		batch.envelopes = append(batch.envelopes, pack.Envelopes...)
+		batch.envelopes = append(batch.envelopes, envelopes...)
 		if d.Ref != (im.PackRef{}) {
 			batch.done = append(batch.done, d.Ref)
 		}
 	}
 	return batch, nil
+}
+
+// decodePack opens a pack; all of its envelopes can become entries, or none is
+// returned.
+func decodePack(body []byte) ([]*imv1.InboxEnvelope, error) {
+	pack := &imv1.InboxPack{}
+	if err := pack.UnmarshalVT(body); err != nil {
+		return nil, fmt.Errorf("decode a pack: %w", err)
+	}
+	for _, envelope := range pack.Envelopes {
+		if envelope.GetRead() == nil && envelope.GetEvent() == nil && envelope.GetReceipt() == nil {
+			return nil, errors.New("decode a pack: an envelope without content")
+		}
+	}
+	return pack.Envelopes, nil
 }
 
 // begin stamps a batch's entries and starts its commit.
@@ -260,6 +276,11 @@ func (b *inbox) plan(ctx context.Context, c *inboxCommit) error {
 	}
 	c.planned, c.reads, c.late, c.receipted = c.planned[:0], nil, im.InboxCommit{}, nil
 	c.commit = im.InboxCommit{Done: c.batch.done}
+	entries := 0
+	for _, envelope := range c.batch.envelopes {
+		entries += len(envelope.UserIds)
+	}
+	c.planned = slices.Grow(c.planned, entries)
 	var reads []*imv1.ReadCommand
 	for _, envelope := range c.batch.envelopes {
 		if read := envelope.GetRead(); read != nil {
@@ -285,15 +306,20 @@ func (b *inbox) plan(ctx context.Context, c *inboxCommit) error {
 // stamp numbers the planned entries and gathers them into one block per user, but
 // for users whose block is in already.
 func (c *inboxCommit) stamp() {
+	type delivery struct {
+		user  *inboxUser
+		event im.EventID
+	}
 	index := make(map[*inboxUser]int, len(c.planned))
-	seen := make(map[im.EntryKey]bool, len(c.planned))
-	c.commit.Blocks = c.commit.Blocks[:0]
+	seen := make(map[delivery]bool, len(c.planned))
+	c.commit.Blocks = slices.Grow(c.commit.Blocks[:0], len(c.planned))
+	firsts := make([]im.InboxEntry, len(c.planned)) // room for the first of each block: most have no other
 	for i := range c.planned {
 		p := &c.planned[i]
 		if c.written[p.user] {
 			continue
 		}
-		key := im.EntryKey{UserID: p.user.id, EventID: p.entry.EventID}
+		key := delivery{p.user, p.entry.EventID}
 		if p.dropped || seen[key] {
 			p.dropped = true
 			continue
@@ -304,7 +330,7 @@ func (c *inboxCommit) stamp() {
 			at = len(c.commit.Blocks)
 			index[p.user] = at
 			c.commit.Blocks = append(c.commit.Blocks, im.Block{
-				UserID: p.user.id, FirstSeq: p.user.head + 1, AtMs: c.atMs,
+				UserID: p.user.id, FirstSeq: p.user.head + 1, AtMs: c.atMs, Entries: firsts[i : i : i+1],
 			})
 		}
 		block := &c.commit.Blocks[at]

@@ -146,7 +146,8 @@ func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []
 
 func appendEventEntry(b []byte, e *im.Event, atMs int64, hasRead, own bool) []byte {
 	kind, _ := im.ConversationTypeOf(e.ConversationID)
-	message := encodeMessage(&imv1.Event{
+	var room [messageRoom]byte
+	message := appendMessage(room[:0], &imv1.Event{
 		Id: e.ID, ConversationId: e.ConversationID, ConversationType: string(kind), Seq: e.Seq, Kind: string(e.Kind),
 		SenderId: e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
 		ExpiresAtMs: e.ExpiresAtMs, Body: e.Body,

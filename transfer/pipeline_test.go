@@ -40,6 +40,7 @@ type world struct {
 	dir    string
 	db     *sqlite.Store
 	store  transfer.Store // db, or something wrapped around it
+	queue  queue
 	server *transfer.Server
 	conn   *grpc.ClientConn
 	stop   func()
@@ -73,7 +74,8 @@ func (w *world) start(options ...option) {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	w.server = transfer.New(config, w.store, queue{q}, registry, tokens{}, log)
+	w.queue = queue{q}
+	w.server = transfer.New(config, w.store, w.queue, registry, tokens{}, log)
 	must(w.t, w.server.Start(ctx))
 	listener := bufconn.Listen(1 << 16)
 	rpc := grpc.NewServer(grpc.ForceServerCodecV2(codec.New()))

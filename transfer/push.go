@@ -11,57 +11,93 @@ import (
 // every body is encoded once for the sender's devices and once for all others, and
 // goes once to each gateway with the list of its sessions.
 func (b *inbox) push(c *inboxCommit) {
-	outgoing := map[*gateway][]*imv1.Push{}
+	out := outgoing{}
 	for at := 0; at < len(c.planned); {
 		end := at + 1
 		for end < len(c.planned) && c.planned[end].envelope == c.planned[at].envelope {
 			end++
 		}
-		b.pushEnvelope(c.planned[at:end], c.atMs, outgoing)
+		out.add(c.planned[at:end], c.atMs)
 		at = end
 	}
-	for g, pushes := range outgoing {
-		g.push(pushes)
+	for g, o := range out {
+		g.push(o.pushes)
 	}
 }
 
-// pushEnvelope adds the pushes of one envelope's entries.
-func (b *inbox) pushEnvelope(entries []plannedEntry, atMs int64, outgoing map[*gateway][]*imv1.Push) {
-	var made [2]map[*gateway]*imv1.Push // others, the sender
-	var bodies [2][]byte
+// outgoing is what a commit brings to each gateway.
+type outgoing map[*gateway]*gatewayPushes
+
+// gatewayPushes are one gateway's, in order.
+type gatewayPushes struct {
+	pushes []*imv1.Push
+	newest [2]*imv1.Push // to others, to the sender
+}
+
+// onePush is a push and its first target, at once because most have no other.
+type onePush struct {
+	push    imv1.Push
+	target  imv1.Target
+	targets [1]*imv1.Target
+}
+
+// add adds the pushes of one envelope's entries.
+func (out outgoing) add(entries []plannedEntry, atMs int64) {
+	var bodies [2]*imv1.Push_Entry // for others, for the sender
+	event := entries[0].envelope.GetEvent()
 	for i := range entries {
 		p := &entries[i]
 		if p.dropped || len(p.user.sessions) == 0 {
 			continue
 		}
 		own := 0
-		if event := p.envelope.GetEvent(); event != nil && event.SenderId == p.user.id {
+		if event != nil && event.SenderId == p.user.id {
 			own = 1
 		}
 		if bodies[own] == nil {
-			bodies[own] = encodeEntry(p.envelope, &p.entry, own == 1, atMs)
-			made[own] = map[*gateway]*imv1.Push{}
+			bodies[own] = &imv1.Push_Entry{Entry: encodeEntry(p.envelope, &p.entry, own == 1, atMs)}
 		}
 		for _, a := range p.user.sessions {
-			push := made[own][a.gateway]
-			if push == nil {
-				push = &imv1.Push{What: &imv1.Push_Entry{Entry: bodies[own]}, B3: p.envelope.GetEvent().GetB3()}
-				made[own][a.gateway] = push
-				outgoing[a.gateway] = append(outgoing[a.gateway], push)
-			}
-			push.Targets = append(push.Targets, &imv1.Target{Session: a.session, Seq: p.seq})
+			out.to(a.gateway).add(own, bodies[own], event.GetB3(), a.session, p.seq)
 		}
 	}
 }
 
+func (out outgoing) to(g *gateway) *gatewayPushes {
+	o := out[g]
+	if o == nil {
+		o = &gatewayPushes{}
+		out[g] = o
+	}
+	return o
+}
+
+// add adds a target to the push of a body, which is made when the body is new.
+func (o *gatewayPushes) add(own int, body *imv1.Push_Entry, b3 string, session uint64, seq int64) {
+	if newest := o.newest[own]; newest != nil && newest.What == body {
+		newest.Targets = append(newest.Targets, &imv1.Target{Session: session, Seq: seq})
+		return
+	}
+	one := &onePush{}
+	one.target.Session, one.target.Seq = session, seq
+	one.targets[0] = &one.target
+	one.push.What, one.push.B3, one.push.Targets = body, b3, one.targets[:]
+	o.newest[own] = &one.push
+	o.pushes = append(o.pushes, &one.push)
+}
+
+// messageRoom is what most encoded messages fit in, for buffers on the stack.
+const messageRoom = 768
+
 // encodeEntry encodes an entry without its seq as a device gets it.
 func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, atMs int64) []byte {
-	if envelope.GetEvent() == nil {
+	e := envelope.GetEvent()
+	if e == nil {
 		return append(appendString(nil, entryKind, string(entry.Kind)), entry.Data...)
 	}
-	e := envelope.GetEvent()
-	message := encodeMessage(e, own)
-	encoded := make([]byte, 0, len(message)+32)
+	var room [messageRoom]byte
+	message := appendMessage(room[:0], e, own)
+	encoded := make([]byte, 0, len(message)+len(e.Kind)+24)
 	encoded = appendString(encoded, entryKind, e.Kind)
 	encoded = appendInt(encoded, entryAtMs, atMs)
 	encoded = protowire.AppendTag(encoded, entryMessage, protowire.BytesType)
@@ -89,10 +125,9 @@ const (
 	messageClientMsgID      = 16
 )
 
-// encodeMessage encodes a message event as an im.v1.Message; own copies name the
+// appendMessage encodes a message event as an im.v1.Message; own copies name the
 // device and client_msg_id that it came from.
-func encodeMessage(e *imv1.Event, own bool) []byte {
-	b := make([]byte, 0, len(e.Body)+192)
+func appendMessage(b []byte, e *imv1.Event, own bool) []byte {
 	b = appendInt(b, messageID, e.Id)
 	b = appendString(b, messageConversationID, e.ConversationId)
 	b = appendString(b, messageConversationType, e.ConversationType)

@@ -32,7 +32,9 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 	case err == nil:
 		for _, p := range planned {
 			s.inserted(p)
+			p.fanout = !s.outbox
 		}
+		s.kept = append(s.kept, packs...)
 		return nil
 	case errors.Is(err, im.ErrDuplicate), errors.Is(err, im.ErrUnknown):
 		return s.readBack(ctx, planned, err)
@@ -45,7 +47,7 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 func (s *sequencer) inserted(p *pending) {
 	p.stored, p.fanout = true, true
 	s.recent.put(p.key, p.event)
-	c := s.conversations[p.event.ConversationID]
+	c := p.conversation
 	c.Head = max(c.Head, p.event.Seq)
 	s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
 }
@@ -129,18 +131,28 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 // recents remembers the newest events of a partition by client key, so that most
 // repeats and predecessors need no query. It is a ring over a map.
 type recents struct {
-	events map[im.ClientKey]im.Event
+	events map[im.ClientKey]recentEvent
 	ring   []im.ClientKey
 	next   int
 }
 
-func newRecents(size int) *recents {
-	return &recents{events: make(map[im.ClientKey]im.Event, 64), ring: make([]im.ClientKey, size)}
+// recentEvent is what an answer needs of an event beside its key.
+type recentEvent struct {
+	id, seq, atMs int64
+	hash          uint64
 }
 
+func newRecents(size int) *recents {
+	return &recents{events: make(map[im.ClientKey]recentEvent, 64), ring: make([]im.ClientKey, size)}
+}
+
+// get returns the event of a key, for an answer: without content.
 func (r *recents) get(key im.ClientKey) (im.Event, bool) {
 	e, ok := r.events[key]
-	return e, ok
+	return im.Event{
+		ConversationID: key.ConversationID, SenderID: key.SenderID, DeviceID: key.DeviceID, ClientID: key.ClientID,
+		ID: e.id, Seq: e.seq, AtMs: e.atMs, Hash: e.hash,
+	}, ok
 }
 
 func (r *recents) put(key im.ClientKey, event *im.Event) {
@@ -149,7 +161,5 @@ func (r *recents) put(key im.ClientKey, event *im.Event) {
 	}
 	r.ring[r.next] = key
 	r.next = (r.next + 1) % len(r.ring)
-	kept := *event
-	kept.Body, kept.B3 = nil, "" // an answer needs the ids only
-	r.events[key] = kept
+	r.events[key] = recentEvent{id: event.ID, seq: event.Seq, atMs: event.AtMs, hash: event.Hash}
 }

@@ -23,22 +23,25 @@ type sequencer struct {
 	recent        *recents
 	hints         *hints
 	outbox        bool
+	kept          []im.Pack    // of the batch in hand: in the outbox, not in unsent yet
 	unsent        *publication // of the batch in hand
 }
 
 // pending is a command on its way through the batch, with what becomes of it.
 type pending struct {
-	command  *imv1.Command
-	key      im.ClientKey
-	event    *im.Event // planned or stored
-	stored   bool      // the event is in the store
-	repeat   bool      // ... and was before this command
-	fanout   bool      // the event must (again) go to the inboxes
-	refusal  error
-	afterOK  bool // the predecessor is known to be stored
-	looked   bool // the store has been asked for key and after
-	waits    bool // for the first command of its key, earlier in this batch
-	answered bool
+	command      *imv1.Command
+	key          im.ClientKey
+	conversation *conversation // nil: there is none, and none can be made
+	event        *im.Event     // planned or stored
+	made         im.Event      // what a planned one is
+	stored       bool          // the event is in the store
+	repeat       bool          // ... and was before this command
+	fanout       bool          // the event must (again) go to the inboxes
+	refusal      error
+	afterOK      bool // the predecessor is known to be stored
+	looked       bool // the store has been asked for key and after
+	waits        bool // for the first command of its key, earlier in this batch
+	answered     bool
 }
 
 func (p *pending) settled() bool { return p.stored || p.refusal != nil }
@@ -70,7 +73,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 
 // decode opens the packs. What can not be decoded goes to the quarantine.
 func (s *sequencer) decode(ctx context.Context, deliveries []im.Delivery) ([]*pending, error) {
-	var batch []*pending
+	commands := make([]*imv1.Command, 0, len(deliveries))
 	for _, d := range deliveries {
 		pack := &imv1.CommandPack{}
 		if err := pack.UnmarshalVT(d.Body); err != nil {
@@ -79,11 +82,15 @@ func (s *sequencer) decode(ctx context.Context, deliveries []im.Delivery) ([]*pe
 			}
 			continue
 		}
-		for _, c := range pack.Commands {
-			key := im.ClientKey{
-				ConversationID: c.ConversationId, SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId,
-			}
-			batch = append(batch, &pending{command: c, key: key})
+		commands = append(commands, pack.Commands...)
+	}
+	all := make([]pending, len(commands))
+	batch := make([]*pending, len(commands))
+	for i, c := range commands {
+		batch[i] = &all[i]
+		batch[i].command = c
+		batch[i].key = im.ClientKey{
+			ConversationID: c.ConversationId, SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId,
 		}
 	}
 	return batch, nil
@@ -100,6 +107,9 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 	}
 	if err := s.loadConversations(ctx, batch); err != nil {
 		return err
+	}
+	for _, p := range batch {
+		p.conversation = s.conversations[p.command.ConversationId]
 	}
 	for {
 		planned, err := s.plan(ctx, batch)
@@ -131,21 +141,18 @@ func (s *sequencer) plan(ctx context.Context, batch []*pending) ([]*pending, err
 			return nil, err
 		}
 	}
-	heads := map[*conversation]int64{}
-	var planned []*pending
+	planned := make([]*pending, 0, len(batch))
 	for _, p := range batch {
-		if p.settled() || p.waits {
-			continue
+		if !p.settled() && !p.waits {
+			p.conversation.planned = p.conversation.Head
+			planned = append(planned, p)
 		}
-		c := s.conversations[p.command.ConversationId]
-		if _, ok := heads[c]; !ok {
-			heads[c] = c.Head
-		}
-		heads[c]++
-		if err := s.number(ctx, p, heads[c]); err != nil {
+	}
+	for _, p := range planned {
+		p.conversation.planned++
+		if err := s.number(ctx, p, p.conversation.planned); err != nil {
 			return nil, err
 		}
-		planned = append(planned, p)
 	}
 	return planned, nil
 }
@@ -207,11 +214,10 @@ func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs
 	if err := s.inOrder(p, inBatch); err != nil {
 		return err
 	}
-	c := s.conversations[p.command.ConversationId]
-	if c == nil {
+	if p.conversation == nil {
 		return im.Errorf(im.NotFound, "no such user or conversation")
 	}
-	return c.authorise(p.command, nowMs)
+	return p.conversation.authorise(p.command, nowMs)
 }
 
 // inOrder checks that the predecessor that a command names is stored, or comes
@@ -277,38 +283,58 @@ func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
 		return err
 	}
 	c, nowMs := p.command, s.server.now().UnixMilli()
-	p.event = &im.Event{
+	p.made = im.Event{
 		ID: id, ConversationID: c.ConversationId, Seq: seq, Kind: im.Kind(c.Kind),
 		SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId, Hash: c.Hash,
 		AtMs: nowMs, AcceptedAtMs: c.AcceptedAtMs, TargetID: c.TargetId, ThreadID: c.ThreadId,
 		Counted: !c.NoUnread, B3: c.B3, Body: c.Body,
 	}
 	if c.ExpiresInMs > 0 {
-		p.event.ExpiresAtMs = nowMs + c.ExpiresInMs
+		p.made.ExpiresAtMs = nowMs + c.ExpiresInMs
 	}
 	if c.NoPush {
-		p.event.Flags |= im.FlagNoPush
+		p.made.Flags |= im.FlagNoPush
 	}
+	p.event = &p.made
 	return nil
 }
 
 // reply answers every command of the batch to where it came from, once.
 func (s *sequencer) reply(batch []*pending) {
+	answers := map[string][]*imv1.Reply{} // by gateway, which each get theirs at once
+	answer := func(origin *imv1.Origin, reply *imv1.Reply) {
+		reply.Session, reply.Request = origin.GetSession(), origin.GetRequest()
+		answers[origin.GetGateway()] = append(answers[origin.GetGateway()], reply)
+	}
 	for _, p := range batch {
 		if p.answered {
 			continue
 		}
 		p.answered = true
 		if p.refusal != nil {
-			s.server.answer(p.command.Origin, errorReply(p.refusal))
+			answer(p.command.Origin, errorReply(p.refusal))
 			continue
 		}
-		e := p.event
-		s.server.answer(p.command.Origin, &imv1.Reply{What: &imv1.Reply_SendAck{SendAck: &imv1.SendAck{
-			ClientMsgId: e.ClientID, MessageId: e.ID, ConversationId: e.ConversationID,
-			ConversationSeq: e.Seq, SentAtMs: e.AtMs, Duplicate: p.repeat,
-		}}})
+		answer(p.command.Origin, sendAck(p.event, p.repeat))
 	}
+	for id, replies := range answers {
+		if g := s.server.gateway(id); g != nil {
+			g.reply(replies...)
+		}
+	}
+}
+
+func sendAck(e *im.Event, duplicate bool) *imv1.Reply {
+	var all struct { // one allocation for the three
+		reply imv1.Reply
+		what  imv1.Reply_SendAck
+		ack   imv1.SendAck
+	}
+	ack := &all.ack
+	ack.ClientMsgId, ack.MessageId, ack.SentAtMs, ack.Duplicate = e.ClientID, e.ID, e.AtMs, duplicate
+	ack.ConversationId, ack.ConversationSeq = e.ConversationID, e.Seq
+	all.what.SendAck, all.reply.What = ack, &all.what
+	return &all.reply
 }
 
 // persist runs a step again and again, in place, until it succeeds: an error of

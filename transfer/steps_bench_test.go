@@ -158,7 +158,9 @@ func benchInbox(b *testing.B, pairs int) (*inbox, []*gateway) {
 	return box, gateways
 }
 
-func benchPair(i int) []string { return []string{fmt.Sprintf("ann%023d", i), fmt.Sprintf("bob%023d", i)} }
+func benchPair(i int) []string {
+	return []string{fmt.Sprintf("ann%023d", i), fmt.Sprintf("bob%023d", i)}
+}
 
 func benchContent() *imv1.Content {
 	return &imv1.Content{Type: "text", Text: strings.Repeat("x", 128)}

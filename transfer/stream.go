@@ -49,8 +49,8 @@ func (g *gateway) put(add func(*imv1.ToGateway)) {
 	}
 }
 
-func (g *gateway) reply(r *imv1.Reply) {
-	g.put(func(m *imv1.ToGateway) { m.Replies = append(m.Replies, r) })
+func (g *gateway) reply(r ...*imv1.Reply) {
+	g.put(func(m *imv1.ToGateway) { m.Replies = append(m.Replies, r...) })
 }
 
 func (g *gateway) attached(a *imv1.Attached) {

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"strings"
 	"testing"
 
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -65,4 +66,38 @@ func BenchmarkFrame(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkBody is what must decode or reflect: a request as it comes in, an
+// answer in JSON, and a message's JSON, which is made once for all its receivers.
+func BenchmarkBody(b *testing.B) {
+	content := &imv1.Content{Type: "text", Text: strings.Repeat("x", 128)}
+	send := &imv1.Send{
+		ClientMsgId: "0198c0de-0000-7000-8000-000000000000", To: &imv1.To{To: &imv1.To_UserId{UserId: "bob"}}, Content: content,
+	}
+	ack := &imv1.SendAck{ClientMsgId: send.ClientMsgId, MessageId: 7190, ConversationSeq: 12}
+	entry, err := (&imv1.Entry{Kind: "message", Message: &imv1.Message{MessageId: 7190, SenderId: "ann", Content: content}}).MarshalVT()
+	if err != nil {
+		b.Fatal(err)
+	}
+	buffer := make([]byte, 0, 4096)
+	measure := func(name string, f func() error) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for name, form := range map[string]wire.Form{"proto": wire.Proto, "JSON": wire.JSON} {
+		body, err := wire.AppendBody(nil, form, send)
+		if err != nil {
+			b.Fatal(err)
+		}
+		measure("send from "+name, func() error { return wire.Unmarshal(form, body, &imv1.Send{}) })
+	}
+	measure("send_ack to JSON", func() error { _, err := wire.AppendBody(buffer, wire.JSON, ack); return err })
+	measure("entry to JSON", func() error { _, err := wire.EntryJSON(entry); return err })
 }
