@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"check":               {".", "proto", "client"},
 	"bench":               {".", "proto", "client", "check"},
 	"web":                 {},
+	"deploy":              {},
 	"configs":             {"."},
 	"app": {
 		".", "proto", "session", "websocket", "tcp", "transfer", "http", "common", "client", "check", "bench",
@@ -62,7 +63,7 @@ var dependencies = map[string][]string{
 	"github.com/spf13/cobra":                  {"cmd/im"},
 	"github.com/spf13/viper":                  {"configs"},
 	"go.etcd.io/etcd":                         {"common/etcd"},
-	"go.mongodb.org/mongo-driver":             {"common/mongo"},
+	"go.mongodb.org/mongo-driver":             {"common/mongo", "deploy"}, // deploy starts a replica set
 	"golang.org/x/crypto":                     {"common/argon2"},
 	"golang.org/x/sync":                       {"session", "transfer", "http", "client", "check", "bench", "app", "cmd/im"},
 	"golang.org/x/term":                       {"cmd/im"},

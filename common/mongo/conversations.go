@@ -1,0 +1,193 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/im-transfer/im"
+)
+
+type conversationDocument struct {
+	ID         string              `bson:"_id"`
+	Type       im.ConversationType `bson:"type"`
+	Key        string              `bson:"key"`
+	AppliedSeq int64               `bson:"applied_seq"`
+	LastSeq    int64               `bson:"last_seq"`
+	LastAtMs   int64               `bson:"last_at_ms"`
+	CreatedMs  int64               `bson:"created_ms"`
+	Settings   []byte              `bson:"settings"`
+}
+
+func (d *conversationDocument) conversation() im.Conversation {
+	return im.Conversation{
+		ID: d.ID, Type: d.Type, Key: d.Key, AppliedSeq: d.AppliedSeq, LastSeq: d.LastSeq,
+		LastAtMs: d.LastAtMs, CreatedAt: d.CreatedMs, Settings: d.Settings,
+	}
+}
+
+// stayKey is the _id of a member.
+type stayKey struct {
+	ConversationID string `bson:"conversation_id"`
+	UserID         string `bson:"user_id"`
+	JoinedSeq      int64  `bson:"joined_seq"`
+}
+
+type memberDocument struct {
+	Key          stayKey `bson:"_id"`
+	LeftSeq      int64   `bson:"left_seq"`
+	Role         string  `bson:"role"`
+	MutedUntilMs int64   `bson:"muted_until_ms"`
+	Blocked      bool    `bson:"blocked"`
+	Seq          int64   `bson:"seq"`
+}
+
+func (d *memberDocument) member() im.Member {
+	return im.Member{
+		ConversationID: d.Key.ConversationID, UserID: d.Key.UserID, JoinedSeq: d.Key.JoinedSeq, LeftSeq: d.LeftSeq,
+		Role: d.Role, MutedUntilMs: d.MutedUntilMs, Blocked: d.Blocked, Seq: d.Seq,
+	}
+}
+
+// Conversations returns the states of conversations, one for each id, in the
+// order asked. It reads rows before members, which are written before rows.
+func (s *Store) Conversations(ctx context.Context, ids []string) ([]im.ConversationState, error) {
+	states := make([]im.ConversationState, len(ids))
+	if len(ids) == 0 {
+		return states, nil
+	}
+	rows, err := s.conversationRows(ctx, ids)
+	if err != nil {
+		return nil, wrap("read conversations", err)
+	}
+	members := map[string][]im.Member{}
+	if len(rows) > 0 {
+		if members, err = s.present(ctx, ids); err != nil {
+			return nil, wrap("read members", err)
+		}
+	}
+	err = each(len(ids), func(i int) error {
+		row, exists := rows[ids[i]]
+		states[i].ID = ids[i]
+		if !exists {
+			return nil
+		}
+		states[i].Conversation, states[i].Exists, states[i].Members = row.conversation(), true, members[ids[i]]
+		newest, err := s.newest(ctx, ids[i], 1, im.Forever)
+		states[i].Head = newest.Seq
+		return err
+	})
+	return states, wrap("read heads of conversations", err)
+}
+
+func (s *Store) conversationRows(ctx context.Context, ids []string) (map[string]conversationDocument, error) {
+	rows, err := find[conversationDocument](ctx, s.conversations, byIDs(ids))
+	byID := make(map[string]conversationDocument, len(rows))
+	for _, row := range rows {
+		byID[row.ID] = row
+	}
+	return byID, err
+}
+
+// present returns the stays that have not ended, by conversation.
+func (s *Store) present(ctx context.Context, ids []string) (map[string][]im.Member, error) {
+	rows, err := find[memberDocument](ctx, s.members, query{filter: bson.D{
+		{Key: "_id.conversation_id", Value: bson.D{{Key: "$in", Value: ids}}},
+		{Key: "left_seq", Value: int64(im.Forever)},
+	}})
+	members := make(map[string][]im.Member)
+	for i := range rows {
+		m := rows[i].member()
+		members[m.ConversationID] = append(members[m.ConversationID], m)
+	}
+	return members, err
+}
+
+// place is where an event is, and when.
+type place struct {
+	Seq  int64 `bson:"seq"`
+	AtMs int64 `bson:"at_ms"`
+}
+
+// newest returns the place of a conversation's last event among some; the zero
+// value when there is none.
+func (s *Store) newest(ctx context.Context, conversationID string, from, upto int64) (place, error) {
+	p, err := one[place](ctx, s.messages, query{
+		filter: ofConversation(conversationID, between(from, upto)), sort: descending("seq"), fields: ascending("seq", "at_ms"),
+	})
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		err = nil
+	}
+	return p, err
+}
+
+func between(from, upto int64) bson.D {
+	return bson.D{{Key: "$gte", Value: from}, {Key: "$lte", Value: upto}}
+}
+
+func descending(field string) bson.D { return bson.D{{Key: field, Value: int32(-1)}} }
+
+// Project writes projections, members first: each is inserted if it is new, and
+// changed if what is stored is older.
+func (s *Store) Project(ctx context.Context, conversations []im.Conversation, members []im.Member) error {
+	var models []mongo.WriteModel
+	for i := range members {
+		models = append(models, projectMember(&members[i])...)
+	}
+	if err := s.raise(ctx, s.members, models); err != nil {
+		return wrap("project members", err)
+	}
+	models = nil
+	for i := range conversations {
+		models = append(models, projectConversation(&conversations[i])...)
+	}
+	err := s.raise(ctx, s.conversations, models)
+	if err != nil && len(members) > 0 {
+		err = maybe(err)
+	}
+	return wrap("project conversations", err)
+}
+
+func projectMember(m *im.Member) []mongo.WriteModel {
+	id := stayKey{m.ConversationID, m.UserID, m.JoinedSeq}
+	columns := bson.D{
+		{Key: "left_seq", Value: m.LeftSeq}, {Key: "role", Value: m.Role}, {Key: "muted_until_ms", Value: m.MutedUntilMs},
+		{Key: "blocked", Value: m.Blocked}, {Key: "seq", Value: m.Seq},
+	}
+	return []mongo.WriteModel{
+		upsert(id, bson.D{{Key: "$setOnInsert", Value: columns}}),
+		newer(id, "seq", m.Seq, columns),
+	}
+}
+
+// projectConversation: settings are those of the highest applied_seq that came
+// with some; type, key and creation are the first writer's.
+func projectConversation(c *im.Conversation) []mongo.WriteModel {
+	applied := bson.D{{Key: "applied_seq", Value: c.AppliedSeq}}
+	if c.Settings != nil {
+		applied = append(applied, bson.E{Key: "settings", Value: c.Settings})
+	}
+	first := append(bson.D{
+		{Key: "type", Value: c.Type}, {Key: "key", Value: c.Key}, {Key: "created_ms", Value: c.CreatedAt},
+	}, applied...)
+	models := []mongo.WriteModel{upsert(c.ID, bson.D{
+		{Key: "$max", Value: bson.D{{Key: "last_seq", Value: c.LastSeq}, {Key: "last_at_ms", Value: c.LastAtMs}}},
+		{Key: "$setOnInsert", Value: first},
+	})}
+	if c.AppliedSeq > 0 {
+		models = append(models, newer(c.ID, "applied_seq", c.AppliedSeq, applied))
+	}
+	return models
+}
+
+func upsert(id any, update bson.D) mongo.WriteModel {
+	return mongo.NewUpdateOneModel().SetFilter(byID(id)).SetUpdate(update).SetUpsert(true)
+}
+
+// newer sets columns of a row whose mark is below.
+func newer(id any, mark string, below int64, columns bson.D) mongo.WriteModel {
+	filter := append(byID(id), bson.E{Key: mark, Value: bson.D{{Key: "$lt", Value: below}}})
+	return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(bson.D{{Key: "$set", Value: columns}})
+}

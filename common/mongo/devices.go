@@ -1,0 +1,102 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/im-transfer/im"
+)
+
+// deviceKey is the _id of a device and of its cursor.
+type deviceKey struct {
+	UserID   string `bson:"user_id"`
+	DeviceID string `bson:"device_id"`
+}
+
+type deviceDocument struct {
+	Key       deviceKey `bson:"_id"`
+	Platform  string    `bson:"platform"`
+	Family    string    `bson:"family"`
+	CreatedMs int64     `bson:"created_ms"`
+}
+
+// PutDevice adds a device, or gives an existing one a new platform and family.
+func (s *Store) PutDevice(ctx context.Context, d im.Device) error {
+	return wrap("put device", s.raise(ctx, s.devices, []mongo.WriteModel{upsert(deviceKey{d.UserID, d.DeviceID}, bson.D{
+		{Key: "$set", Value: bson.D{{Key: "platform", Value: d.Platform}, {Key: "family", Value: d.Family}}},
+		{Key: "$setOnInsert", Value: bson.D{{Key: "created_ms", Value: d.CreatedAtMs}}},
+	})}))
+}
+
+// Device returns a device, or im.ErrNotFound.
+func (s *Store) Device(ctx context.Context, userID, deviceID string) (im.Device, error) {
+	row, err := one[deviceDocument](ctx, s.devices, query{filter: byID(deviceKey{userID, deviceID})})
+	device := im.Device{
+		UserID: userID, DeviceID: deviceID, Platform: row.Platform, Family: row.Family, CreatedAtMs: row.CreatedMs,
+	}
+	return device, wrap("read device", notFound(err, "device %q of user %q", deviceID, userID))
+}
+
+// SignOut clears a device's family if it is still this one.
+func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
+	filter := append(byID(deviceKey{userID, deviceID}), bson.E{Key: "family", Value: family})
+	update := bson.D{{Key: "$set", Value: bson.D{{Key: "family", Value: ""}}}}
+	return wrap("sign out", s.raise(ctx, s.devices, []mongo.WriteModel{mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update)}))
+}
+
+type refreshDocument struct {
+	Family     string `bson:"family"`
+	Generation int64  `bson:"generation"`
+	AtMs       int64  `bson:"at_ms"`
+}
+
+// InsertRefresh adds a generation to a family; im.ErrDuplicate when another
+// request was faster.
+func (s *Store) InsertRefresh(ctx context.Context, r im.Refresh) error {
+	return wrap("insert refresh", insert(ctx, s, s.refreshes, []refreshDocument{refreshDocument(r)}))
+}
+
+// LastRefresh returns a family's highest generation, or im.ErrNotFound.
+func (s *Store) LastRefresh(ctx context.Context, family string) (im.Refresh, error) {
+	row, err := one[refreshDocument](ctx, s.refreshes, query{
+		filter: bson.D{{Key: "family", Value: family}}, sort: descending("generation"),
+	})
+	return im.Refresh(row), wrap("read refresh", notFound(err, "refresh family"))
+}
+
+// LoginState returns everything about a user's device; im.ErrNotFound when there
+// is no such user or device. Its parts are read at once, each with majority.
+func (s *Store) LoginState(ctx context.Context, userID, deviceID string) (state im.LoginState, err error) {
+	state.Cursor = im.Cursor{UserID: userID, DeviceID: deviceID}
+	parts := []func() error{
+		func() error {
+			row, err := one[userDocument](ctx, s.users, query{filter: byID(userID)})
+			state.User = row.user()
+			return notFound(err, "user %q", userID)
+		},
+		func() (err error) {
+			state.Device, err = s.Device(ctx, userID, deviceID)
+			return err
+		},
+		func() error {
+			row, err := one[cursorDocument](ctx, s.cursors, query{filter: byID(deviceKey{userID, deviceID})})
+			if errors.Is(err, mongo.ErrNoDocuments) {
+				return nil
+			}
+			state.Cursor, state.HasCursor = row.cursor(), true
+			return err
+		},
+		func() error {
+			heads, err := s.Heads(ctx, []string{userID})
+			if err == nil {
+				state.InboxHead = heads[0]
+			}
+			return err
+		},
+	}
+	err = each(len(parts), func(i int) error { return parts[i]() })
+	return state, wrap("read login state", err)
+}

@@ -1,0 +1,171 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	mongoReady = time.Minute      // bounds the wait for a MongoDB that starts
+	mongoEnd   = 30 * time.Second // and for one that is told to stop, which writes its data out
+)
+
+// Mongo is a MongoDB with ports, data and log of its own on the loopback address:
+// mongod as a replica set of one, or, where there is no mongod on PATH, the
+// stand-in of mongo_java.go. One goroutine uses it.
+type Mongo struct {
+	dir    string
+	port   int
+	memory bool // the stand-in keeps its data in memory only
+	server *process
+}
+
+// HasMongod reports whether a real MongoDB is installed here.
+func HasMongod() bool {
+	_, err := exec.LookPath("mongod")
+	return err == nil
+}
+
+// HasMongo reports whether StartMongo can start anything: mongod, or a Java for the
+// stand-in, and Maven unless the stand-in has been fetched before.
+func HasMongo() bool { return HasMongod() || hasMongoJava() }
+
+// MongoOptions of StartMongo; the zero value is good.
+type MongoOptions struct {
+	Port   int  // 0 = one that is free
+	Memory bool // the stand-in keeps its data in memory, ten times faster: it outlives no Stop
+}
+
+// StartMongo starts a MongoDB with all its files in dir and waits until it can be
+// written to, at most a minute, and longer only for the stand-in's first download.
+func StartMongo(ctx context.Context, dir string, options MongoOptions) (*Mongo, error) {
+	m := &Mongo{dir: dir, port: options.Port, memory: options.Memory}
+	if m.port == 0 {
+		ports, err := freePorts(1)
+		if err != nil {
+			return nil, err
+		}
+		m.port = ports[0]
+	}
+	if err := m.Start(ctx); err != nil {
+		return nil, errors.Join(err, m.Stop())
+	}
+	return m, nil
+}
+
+// StandIn reports whether it is the stand-in: no transactions, no explain, no
+// replica set.
+func (m *Mongo) StandIn() bool { return !HasMongod() }
+
+// Start starts it on the data that it has, after Stop or Kill. One that runs is
+// left alone.
+func (m *Mongo) Start(ctx context.Context) error {
+	if m.server != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(m.dir, "data"), 0o700); err != nil {
+		return fmt.Errorf("make MongoDB's folder: %w", err)
+	}
+	cmd, err := m.command(ctx)
+	if err != nil {
+		return fmt.Errorf("find MongoDB: %w", err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // the stand-in ends when we do, and it breaks
+		return err
+	}
+	output := filepath.Join(m.dir, "mongo.log")
+	if m.server, err = startProcess(cmd, output); err != nil {
+		return fmt.Errorf("start MongoDB: %w", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, mongoReady)
+	defer cancel()
+	if err := m.server.until(bounded, func() bool { return m.writable(bounded) }); err != nil {
+		return fmt.Errorf("start MongoDB, see %s: %w", output, err)
+	}
+	return nil
+}
+
+func (m *Mongo) command(ctx context.Context) (*exec.Cmd, error) {
+	if m.StandIn() {
+		return m.javaCommand(ctx)
+	}
+	return exec.Command("mongod", "--dbpath", filepath.Join(m.dir, "data"), "--port", strconv.Itoa(m.port), //nolint:gosec // the mongod on PATH
+		"--bind_ip", "127.0.0.1", "--replSet", mongoSet, "--wiredTigerCacheSizeGB", "0.5", "--unixSocketPrefix", m.dir), nil
+}
+
+// writable reports whether it takes writes.
+func (m *Mongo) writable(ctx context.Context) bool {
+	if !m.StandIn() {
+		return isPrimary(ctx, m.address())
+	}
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.address())
+	if err != nil {
+		return false
+	}
+	defer connection.Close()
+	return true
+}
+
+func (m *Mongo) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.port)) }
+
+// URI returns its address, as store.uri wants it.
+func (m *Mongo) URI() string {
+	if m.StandIn() {
+		return "mongodb://" + m.address()
+	}
+	return "mongodb://" + m.address() + "/?replicaSet=" + mongoSet
+}
+
+// PID returns the id of its process, or 0 when it does not run.
+func (m *Mongo) PID() int {
+	if m.server == nil {
+		return 0
+	}
+	return m.server.pid()
+}
+
+// Stop ends it; one that does not run is no error. The data stays.
+func (m *Mongo) Stop() error {
+	if m.server == nil {
+		return nil
+	}
+	if err := m.Resume(); err != nil { // a paused one would not hear it
+		return err
+	}
+	err := m.server.stop(mongoEnd)
+	m.server = nil
+	return err
+}
+
+// Kill ends it as kill -9 does. The stand-in may forget its last second.
+func (m *Mongo) Kill() {
+	if m.server != nil {
+		m.server.kill()
+		m.server = nil
+	}
+}
+
+// Pause stops it in its tracks, as SIGSTOP does: connections stay open and nothing
+// is answered until Resume.
+func (m *Mongo) Pause() error { return m.signal(syscall.SIGSTOP) }
+
+// Resume lets it go on after Pause.
+func (m *Mongo) Resume() error { return m.signal(syscall.SIGCONT) }
+
+func (m *Mongo) signal(signal os.Signal) error {
+	if m.server == nil {
+		return errors.New("MongoDB does not run")
+	}
+	if err := m.server.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to MongoDB: %w", signal, err)
+	}
+	return nil
+}

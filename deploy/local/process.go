@@ -1,0 +1,103 @@
+// Package local starts the real services that a cluster needs, on this machine and
+// for this process only: each on ports, data folders and names of its own, so that
+// it disturbs no other, and stopped by its own process id.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// process is a program that we started. Its end is always collected.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	err  error         // set before done is closed
+}
+
+// startProcess starts a program whose output is appended to a file.
+func startProcess(cmd *exec.Cmd, output string) (*process, error) {
+	file, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() // the program has its own descriptor
+	cmd.Stdout, cmd.Stderr = file, file
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.err = cmd.Wait()
+	}()
+	return p, nil
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// until asks again every 100 ms until something is so, the context ends or the
+// program does.
+func (p *process) until(ctx context.Context, so func() bool) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return fmt.Errorf("it ended: %w", errors.Join(errors.New("too early"), p.err))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// kill ends the program at once and waits for its end.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only when it has ended
+	<-p.done
+}
+
+// stop asks the program to end, and makes it after a time.
+func (p *process) stop(patience time.Duration) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-late.C:
+		p.kill()
+		return fmt.Errorf("process %d did not end within %s and was killed", p.pid(), patience)
+	}
+}
+
+// freePorts returns ports that nobody listens on, below those that the system
+// gives to outgoing connections, so that they are still free after a restart.
+func freePorts(n int) ([]int, error) {
+	const lowest, count = 20000, 12000
+	var ports []int
+	for range 100 * n {
+		port := lowest + rand.IntN(count)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		defer listener.Close() // all at the end, so that they differ
+		if ports = append(ports, port); len(ports) == n {
+			return ports, nil
+		}
+	}
+	return nil, errors.New("found no free port")
+}
