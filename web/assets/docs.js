@@ -54,8 +54,14 @@ function bodyOf(schema) {
 
 const who = { token: "access token", service_key: "service key" };
 
+/** Text with what stands in backquotes as code. */
+const proseOf = (text = "") => make("p", {}, ...text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
+
+/** A command for a POSIX shell. Path parameters are variables, since curl reads braces itself. */
 function exampleOf(method, path, operation) {
-  const lines = [`curl -X ${method.toUpperCase()} ${location.origin}${path}`];
+  const url = location.origin + path.replace(/{(\w+)}/g, (_, name) => `$${name.toUpperCase()}`);
+  const implied = operation.requestBody ? "post" : "get"; // what curl does by itself
+  const lines = [`curl ${method === implied ? "" : `-X ${method.toUpperCase()} `}"${url}"`];
   for (const [scheme] of operation.security?.flatMap(Object.entries) ?? []) {
     lines.push(`-H "Authorization: Bearer $${scheme.toUpperCase()}"`);
   }
@@ -86,7 +92,7 @@ function operationOf(method, path, operation) {
     make("p", { class: "where" },
       make("span", { class: `method ${method}` }, method.toUpperCase()), make("code", {}, path),
       make("span", { class: "who" }, who[scheme] ?? "open to all")),
-    make("p", {}, operation.description ?? ""));
+    proseOf(operation.description));
   const parameters = operation.parameters ?? [];
   if (parameters.length) {
     section.append(make("h4", {}, "Parameters"),
@@ -111,7 +117,7 @@ const operations = Object.entries(spec.paths)
   .flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ method, path, operation })));
 const tags = [...new Set(operations.flatMap(({ operation }) => operation.tags))];
 
-main.append(make("h1", {}, `${spec.info.title} ${spec.info.version}`), make("p", {}, spec.info.description));
+main.append(make("h1", {}, "HTTP API"), proseOf(`Version ${spec.info.version}. ${spec.info.description}`));
 for (const tag of tags) {
   const tagged = operations.filter(({ operation }) => operation.tags.includes(tag));
   contentsOf(tag, tagged.map(({ operation }) => [operation.operationId, operation.summary]));
@@ -120,7 +126,7 @@ for (const tag of tags) {
 const schemas = Object.entries(spec.components.schemas);
 contentsOf("Schemas", schemas.map(([name]) => [`schema-${name}`, name]));
 for (const [name, schema] of schemas) {
-  const note = make("p", {}, schema.description ?? "");
+  const note = schema.description ? proseOf(schema.description) : "";
   main.append(make("section", { id: `schema-${name}` }, make("h2", {}, name), note, fieldsOf(schema)));
 }
 

@@ -2,6 +2,8 @@
 const state = document.getElementById("state");
 const words = document.getElementById("words");
 
+for (const element of document.querySelectorAll(".origin")) element.textContent = location.origin;
+
 async function look() {
   try {
     const answer = await fetch("/openapi.json", { cache: "no-cache" });
