@@ -40,6 +40,8 @@ type Client struct {
 	running bool          // run lives
 	started bool          // handler and keeper live
 	closed  bool          // Close was called
+	gone    bool          // Close has returned: nothing is saved any more
+	unsure  bool          // whether the last refresh was done is not known
 	ended   error         // why run ended; nil while it lives
 	changed chan struct{} // closed and replaced at every change that someone may wait for
 	room    chan struct{} // 1: a send has left the outbox; who takes it passes it on

@@ -8,7 +8,8 @@ import (
 // Close ends the client: it waits for the handler to return, saves the local
 // state, writes the last acknowledgement and closes the connection. Sends without
 // an outcome end with ErrClosed. When the context ends first, the connection is
-// cut and its error returned. Closing again does nothing.
+// cut, its error returned, and nothing saved any more: what the handler finishes
+// later comes again. Closing again does nothing.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	was := c.closed
@@ -50,6 +51,7 @@ func (c *Client) shutDown() {
 func (c *Client) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.gone = true
 	for _, p := range c.out.sends {
 		p.sending.finish(Ack{}, ErrClosed)
 	}

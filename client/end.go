@@ -62,9 +62,10 @@ func judge(err error) verdict {
 	if errors.As(err, &refusal) {
 		return verdict{
 			final: refusal.Code.Final(), newToken: refusal.Code == im.Unauthenticated, after: jitter(refusal.RetryAfter),
+			failed: refusal.Code == im.Unavailable || refusal.Code == im.Internal,
 		}
 	}
-	return verdict{failed: true}
+	return verdict{failed: !errors.Is(err, errStartOver)}
 }
 
 func judgeEnd(end *EndError) verdict {

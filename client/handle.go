@@ -139,6 +139,10 @@ func (c *Client) waitAfterFailure() bool {
 // save saves everything as it is now.
 func (c *Client) save() error {
 	c.mu.Lock()
+	if c.gone { // the outbox is empty now, the state may be another client's
+		c.mu.Unlock()
+		return nil
+	}
 	handled := c.in.handled
 	c.in.pending = 0
 	var sends []*pending

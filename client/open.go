@@ -13,7 +13,7 @@ import (
 // find returns the server to connect to: the one told, the one configured, or
 // one that the gateway API names.
 func (c *Client) find(next target) (target, error) {
-	if c.stale(time.Now()) && c.canRefresh() {
+	if (c.stale(time.Now()) || c.refreshUnsure()) && c.canRefresh() {
 		if err := c.refresh(c.ctx); err != nil && judge(err).final {
 			return target{}, err
 		}

@@ -33,10 +33,15 @@ func (c *Client) refresh(ctx context.Context) error {
 	old := c.Tokens()
 	var tokens Tokens
 	var err error
+	c.setUnsure(true)
 	if c.config.Refresh != nil {
 		tokens, err = c.config.Refresh(ctx, old)
 	} else {
 		tokens, err = NewAPI(c.config.Server, c.config.HTTPClient).Refresh(ctx, old.RefreshToken)
+	}
+	var refusal *im.Error
+	if err == nil || errors.As(err, &refusal) && refusal.Code.Final() {
+		c.setUnsure(false)
 	}
 	if err != nil {
 		return fmt.Errorf("refresh the token: %w", err)
@@ -46,6 +51,20 @@ func (c *Client) refresh(ctx context.Context) error {
 		c.config.Hooks.OnTokens(c.Tokens())
 	}
 	return nil
+}
+
+// refreshUnsure reports whether the answer to the last refresh got lost. It must
+// be repeated soon: the server takes a late repeat for theft.
+func (c *Client) refreshUnsure() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsure
+}
+
+func (c *Client) setUnsure(unsure bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsure = unsure
 }
 
 // renewAfterRefusal refreshes after the server has refused the token, as long as
@@ -71,7 +90,11 @@ func (c *Client) renewAfterRefusal(cause error) error {
 // shows it to the live session. Refused or not to be had, the old one stands
 // until it ends.
 func (c *Client) renew(l *link, life time.Duration) {
-	for wait := renewalAfter(life); wait > 0; {
+	wait := renewalAfter(life)
+	if c.refreshUnsure() {
+		wait = renewAgain
+	}
+	for wait > 0 {
 		if sleep(l.ctx, wait) != nil || !c.canRefresh() {
 			return
 		}

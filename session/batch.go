@@ -40,12 +40,12 @@ func (st *stream) attach(a *imv1.Attach) {
 	}
 }
 
-// detach comes behind the acks that wait, which a receiver would handle later
-// within one batch.
+// detach comes behind the acks and attaches that wait, which a receiver would
+// handle later within one batch: its own attach would then stay for ever.
 func (st *stream) detach(s *Session) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if n := len(st.queue); n > 0 && len(st.queue[n-1].Acks) > 0 && !st.broken {
+	if n := len(st.queue); n > 0 && len(st.queue[n-1].Acks)+len(st.queue[n-1].Attaches) > 0 && !st.broken {
 		st.begin()
 	}
 	if b := st.tail(16 + len(s.user)); b != nil {

@@ -38,10 +38,12 @@ func (s *Session) answerBeats() {
 	s.wake()
 }
 
-// overdue answers heartbeats that the owner leaves waiting.
+// overdue answers heartbeats that the owner leaves waiting: whoever it is called
+// for asked between one and two ticks ago, unless that was answered and it is a
+// later one that waits.
 func (s *Session) overdue() {
 	s.mu.Lock()
-	if len(s.beats) > 0 && s.hub.now()-s.beatAt >= beatPatience {
+	if len(s.beats) > 0 && s.hub.now()-s.beatAt >= beatPatience/2 {
 		s.answerBeats()
 	}
 	s.mu.Unlock()

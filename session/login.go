@@ -34,7 +34,8 @@ func (s *Session) auth(frame wire.Frame) {
 }
 
 // login has an auth judged, attaches to the inbox, answers, and begins to
-// deliver.
+// deliver. The token is judged once more when attached: it may have been revoked,
+// and the device kicked, in between. From the attach on a kick finds the session.
 func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.setPhase(phaseLogin)
 	reply, refusal := s.judgeAuth(auth, false)
@@ -46,6 +47,10 @@ func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.hub.link.add(s)
 	if !s.awaitAttached() {
 		s.disconnect(im.DisconnectUnavailable, "the inbox has no owner at the moment", time.Second)
+		return
+	}
+	if _, refusal := s.judgeAuth(auth, true); refusal != nil {
+		s.refuseLogin(seq, refusal)
 		return
 	}
 	s.mu.Lock()

@@ -146,24 +146,23 @@ func (s *Session) flush() {
 // write writes all that is pending, and what comes meanwhile, with one Write for
 // what has gathered. At the end of a session it shuts the sending side.
 func (s *Session) write() {
-	for batch := s.takeOut(); batch != nil; batch = s.takeOut() {
+	batch, finished := s.takeOut()
+	for ; batch != nil; batch, finished = s.takeOut() {
 		_, err := s.conn.NetConn().Write(*batch)
 		s.hub.giveBuffer(batch)
 		if err != nil {
 			s.abandon()
 		}
 	}
-	s.mu.Lock()
-	finished := s.closing && !s.abandoned
-	s.mu.Unlock()
 	if finished {
 		closeWrite(s.conn.NetConn())
 	}
 }
 
 // takeOut takes what is to be written next. With nothing left the writer's work
-// ends and the inbox goes on.
-func (s *Session) takeOut() *[]byte {
+// ends and the inbox goes on; finished says that nothing more will ever come. It
+// is judged here, under one lock: a reason put a moment later has another writer.
+func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = 0
@@ -171,13 +170,13 @@ func (s *Session) takeOut() *[]byte {
 	if s.out == nil || s.abandoned {
 		s.writing = false
 		s.pump()
-		return nil
+		return nil, s.closing && !s.abandoned
 	}
 	s.endDeliver("")
-	batch := s.out
+	batch = s.out
 	s.out, s.inFlight = nil, len(*batch)
 	s.setWriteDeadline()
-	return batch
+	return batch, false
 }
 
 func (s *Session) setWriteDeadline() {

@@ -21,6 +21,9 @@ func (s *Session) pump() {
 		return
 	}
 	if s.room() <= 0 {
+		s.progress(0) // the head may have come up to what was acked
+	}
+	if s.room() <= 0 {
 		if s.stalled == 0 {
 			s.stalled = max(1, s.hub.now())
 			s.setDeadline()

@@ -12,10 +12,11 @@ func (s *Session) room() int64 {
 }
 
 // progress takes an acked seq, by whatever way it came. One above the head is
-// for the owner to judge; here it opens the window no further than the head.
+// for the owner to judge; here it opens the window no further than the head, and
+// the rest of the way when the head is known.
 func (s *Session) progress(acked int64) {
 	s.acked = max(s.acked, acked)
-	if base := min(acked, s.head); base > s.base {
+	if base := min(s.acked, s.head); base > s.base {
 		s.base, s.stalled = base, 0
 		s.setDeadline()
 	}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -109,6 +111,9 @@ func (b *inbox) loadCursors(ctx context.Context, userIDs []string) error {
 
 // attach makes a session known and closes those that it replaces.
 func (b *inbox) attach(from *gateway, a *imv1.Attach) {
+	if b.kickedBefore(from, a) {
+		return
+	}
 	user := b.users[a.UserId]
 	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform}
 	if a.Generation != nil {
@@ -181,8 +186,48 @@ func (b *inbox) dropGateway(gone *gateway) {
 	}
 }
 
+// keepKicks is how long a kick is remembered for sessions that were not attached
+// when it came: longer than a gateway stays cut from the owner.
+const keepKicks = time.Hour
+
+// kickMark is a kick: it closes every session of a generation up to the newest
+// one given before it.
+type kickMark struct {
+	term, counter int64
+	at            time.Time
+	request       *imv1.KickRequest
+}
+
+// rememberKick notes a kick, for a gateway whose stream is broken just now, or
+// that has not attached its sessions to this owner yet, will do so later.
+func (b *inbox) rememberKick(request *imv1.KickRequest) {
+	now := time.Now()
+	maps.DeleteFunc(b.kicks, func(_ cursorKey, m kickMark) bool { return now.Sub(m.at) > keepKicks })
+	if b.kicks == nil {
+		b.kicks = map[cursorKey]kickMark{}
+	}
+	b.kicks[cursorKey{request.UserId, request.DeviceId}] = kickMark{b.term, b.counter, now, request}
+}
+
+// kickedBefore closes a session that attaches again after the kick it was meant
+// by; one that was attached for the first time later stays.
+func (b *inbox) kickedBefore(from *gateway, a *imv1.Attach) bool {
+	if a.Generation == nil || len(b.kicks) == 0 {
+		return false
+	}
+	for _, device := range []string{a.DeviceId, ""} { // "" = all of the user's
+		m, ok := b.kicks[cursorKey{a.UserId, device}]
+		if ok && cmp.Or(cmp.Compare(a.Generation.Term, m.term), cmp.Compare(a.Generation.Counter, m.counter)) <= 0 {
+			from.kick(&imv1.Kicked{Session: a.Session, Code: m.request.Code, Reason: m.request.Reason})
+			return true
+		}
+	}
+	return false
+}
+
 // kick closes live sessions of a user: those of one device, or all.
 func (b *inbox) kick(request *imv1.KickRequest) int32 {
+	b.rememberKick(request)
 	user := b.users[request.UserId]
 	if user == nil {
 		return 0

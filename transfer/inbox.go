@@ -32,6 +32,7 @@ type inbox struct {
 
 	users    map[string]*inboxUser
 	counter  int64 // of generations given in this term
+	kicks    map[cursorKey]kickMark
 	pending  *inboxCommit
 	due      dueReceipts
 	cursors  map[cursorKey]im.Cursor // moved since the last store

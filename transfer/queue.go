@@ -31,7 +31,8 @@ type Queue interface {
 }
 
 // Consumer takes the items of one partition in order. Items that were received
-// and not acknowledged come again, in order, to the next consumer.
+// and not acknowledged come again, in order, to the next consumer; with them may
+// come acknowledged ones, where the driver carries several items as one.
 type Consumer interface {
 	// Receive waits for at least one item and returns at most max that are
 	// ready, but never more than the prefetch unacknowledged. An error other
