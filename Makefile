@@ -20,8 +20,9 @@ RESULT := bench/results/micro.txt
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
+# exec: the server takes the shell's place, so that signals reach it.
 run: ## run every server in one process, data under ./data
-	go run ./cmd/im
+	@go build -o im ./cmd/im && exec ./im
 
 test: ## run all tests with the race detector; says what was skipped
 	@bash test/run

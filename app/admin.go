@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// adminPatience bounds how long a stop waits for answers to operators.
+const adminPatience = 500 * time.Millisecond
+
 // admin is the listener for operators: health, metrics and profiles. It has no
 // authentication and belongs on loopback or a private network.
 type admin struct {
@@ -66,10 +69,14 @@ func say(w http.ResponseWriter, status int, text string) {
 	fmt.Fprintln(w, text)
 }
 
+// stop cuts off what is not finished at once: a profile may take as long as its
+// reader likes, and the servers after this one need the time.
 func (a *admin) stop(ctx context.Context) error {
-	err := a.server.Shutdown(ctx)
+	brief, cancel := context.WithTimeout(ctx, adminPatience)
+	defer cancel()
+	err := a.server.Shutdown(brief)
 	if err != nil {
-		err = errors.Join(err, a.server.Close())
+		err = a.server.Close()
 	}
 	a.running.Wait()
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -42,6 +43,9 @@ type all struct {
 	ready    []func() error
 }
 
+// giveUpPatience bounds the stop of what had started when a start fails.
+const giveUpPatience = 10 * time.Second
+
 // NewAll starts every server in one process on the embedded drivers: SQLite, a
 // queue and a registry in memory, and gRPC between the servers over an in-memory
 // listener. When it fails, what had started is stopped again.
@@ -55,7 +59,9 @@ func NewAll(ctx context.Context, config *configs.Config, options Options) (*App,
 		a.startDrivers, a.startTransfer, a.startHTTP, a.startWebSocket, a.startTCP, a.startAdmin,
 	} {
 		if err := start(ctx); err != nil {
-			return nil, errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpPatience)
+			defer cancel()
+			return nil, errors.Join(err, a.Stop(bounded))
 		}
 	}
 	return a.App, nil

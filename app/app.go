@@ -23,7 +23,8 @@ type App struct {
 	watched  context.Context
 	unwatch  context.CancelFunc
 
-	// Addresses that the servers listen on, by setting: "http.listen" and so on.
+	// Addresses that the servers listen on, by setting: "http.listen" and so on. With
+	// ".url" for ".listen" they are as clients are told them.
 	Addresses map[string]string
 }
 

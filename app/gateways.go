@@ -43,7 +43,7 @@ func (a *all) startWebSocket(ctx context.Context) error {
 	}
 	return a.startGateway(ctx, "websocket", c.Advertise, scheme, websocket.Path, func(hub *session.Hub, log *slog.Logger) listener {
 		return websocket.New(websocket.Config{
-			Listen: c.Listen, Origins: append(a.ownOrigins(), c.Origins...), TLS: certificate,
+			Listen: c.Listen, Origins: c.Origins, HTTPPort: a.httpPort(), TLS: certificate,
 		}, hub, log)
 	})
 }
@@ -97,23 +97,18 @@ func (a *all) startGateway(ctx context.Context, role, advertise, scheme, path st
 	if advertise == "" {
 		advertise = address
 	}
-	return a.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: scheme + "://" + advertise + path})
+	url := scheme + "://" + advertise + path
+	a.Addresses[role+".url"] = url
+	return a.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: url})
 }
 
-// ownOrigins are the origins of the pages that this process's http server gives.
-func (a *all) ownOrigins() []string {
-	address := a.Addresses["http.listen"]
-	host, port, err := net.SplitHostPort(address)
+// httpPort is the port of the http server, whose pages may connect.
+func (a *all) httpPort() string {
+	_, port, err := net.SplitHostPort(a.Addresses["http.listen"])
 	if err != nil {
-		return nil
+		return ""
 	}
-	origins := []string{"http://" + address, "https://" + address}
-	if ip := net.ParseIP(host); ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
-		for _, name := range []string{"localhost", "127.0.0.1"} {
-			origins = append(origins, "http://"+net.JoinHostPort(name, port), "https://"+net.JoinHostPort(name, port))
-		}
-	}
-	return origins
+	return port
 }
 
 func loadTLS(c configs.TLS, section string) (*tls.Config, error) {

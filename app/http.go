@@ -37,9 +37,17 @@ func (a *all) startHTTP(ctx context.Context) error {
 	if err := server.Start(ctx); err != nil {
 		return err
 	}
-	a.started("http", server.Stop)
+	a.started("http", func(ctx context.Context) error {
+		patient, cancel := context.WithTimeout(ctx, drainPatience) // the pipeline after it needs time too
+		defer cancel()
+		return server.Stop(patient)
+	})
 	a.watch("http", server.Failed())
 	a.Addresses["http.listen"] = server.Addr()
+	a.Addresses["http.url"] = "http://" + server.Addr()
+	if config.TLS != nil {
+		a.Addresses["http.url"] = "https://" + server.Addr()
+	}
 	return a.register(ctx, im.Server{ID: id, Role: "http", Address: server.Addr()})
 }
 
@@ -73,5 +81,7 @@ func (a *all) httpConfig() (http.Config, error) {
 		ServiceKey: key, CORSOrigins: c.HTTP.CORSOrigins, Proxies: proxies,
 		LoginsPerName:    http.Rate{Burst: c.Auth.LoginsPerName, Every: c.Auth.LoginsPerNameEvery},
 		LoginsPerAddress: http.Rate{Burst: c.Auth.LoginsPerAddress, Every: c.Auth.LoginsPerAddressEvery},
+
+		RegistrationsPerAddress: http.Rate{Burst: c.Auth.RegistrationsPerAddress, Every: c.Auth.RegistrationsPerAddressEvery},
 	}, nil
 }

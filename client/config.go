@@ -116,7 +116,7 @@ type Config struct {
 	AckEvery          int           // entries handled before an ack is written at once; default 64
 	AckDelay          time.Duration // and the longest that one waits; default 50 ms
 	MinBackoff        time.Duration // before the first attempt to reconnect; doubles; default 500 ms
-	MaxBackoff        time.Duration // default 30 s
+	MaxBackoff        time.Duration // default 10 s
 	DialTimeout       time.Duration // for a connection, and for the answer to auth; default 15 s
 }
 
@@ -128,7 +128,7 @@ func (c *Config) fill() {
 	setDefault(&c.AckEvery, 64)
 	setDefault(&c.AckDelay, 50*time.Millisecond)
 	setDefault(&c.MinBackoff, 500*time.Millisecond)
-	setDefault(&c.MaxBackoff, 30*time.Second)
+	setDefault(&c.MaxBackoff, 10*time.Second)
 	setDefault(&c.DialTimeout, 15*time.Second)
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Timeout: 15 * time.Second}

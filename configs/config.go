@@ -106,6 +106,9 @@ type Auth struct {
 	LoginsPerNameEvery    time.Duration `mapstructure:"logins_per_name_every"`
 	LoginsPerAddress      int           `mapstructure:"logins_per_address"`
 	LoginsPerAddressEvery time.Duration `mapstructure:"logins_per_address_every"`
+
+	RegistrationsPerAddress      int           `mapstructure:"registrations_per_address"`
+	RegistrationsPerAddressEvery time.Duration `mapstructure:"registrations_per_address_every"`
 }
 
 // Limits are of one user.

@@ -141,7 +141,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a cluster secret", "cluster: {secret: x}", "cluster.secret_file"},
 		{"a password", "store: {uri: 'mongodb://me:pass@h/im'}", "store.uri holds a password"},
 		{"a second address with a password", "registry: {uri: 'http://h1,http://me:pass@h2'}", "registry.uri holds a password"},
-		{"a word for a number", "session: {window: many}", "session.window"},
+		{"a word for a number", "session: {window: many}", "wrong type: 'session.window'"},
 		{"a duration without a unit", "session: {auth_timeout: 5}", "session.auth_timeout: must be at least 100ms"},
 		{"a number out of range", "transfer: {inbox_partitions: 0}", "transfer.inbox_partitions: must be 1 to 1024"},
 		{"a listener without a port", "tcp: {listen: localhost}", "tcp.listen"},

@@ -105,13 +105,16 @@ func load(path string, overrides map[string]string, env environment) (*Config, e
 	}
 	var c Config
 	if err := v.UnmarshalExact(&c); err != nil {
-		return nil, fmt.Errorf("settings of a wrong type: %w", err)
+		return nil, errors.New("settings of a wrong type: " + strings.TrimPrefix(err.Error(), viperPreamble))
 	}
 	if err := errors.Join(c.readSecrets(env), c.validate()); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
+
+// viperPreamble is what viper begins a list of wrong types with.
+const viperPreamble = "decoding failed due to the following error(s):\n\n"
 
 // mergeFile lays a file's settings over the defaults.
 func mergeFile(v *viper.Viper, path string, known []string) error {
@@ -135,10 +138,12 @@ func mergeFile(v *viper.Viper, path string, known []string) error {
 		if value == nil && (isSection(key, known) || slices.Contains(known, key)) {
 			continue // nothing is said under it: the defaults stand
 		}
-		errs = append(errs, judge(key, fmt.Sprint(value), known))
+		if err := judge(key, fmt.Sprint(value), known); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err)) // each line by itself
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	return v.MergeConfigMap(file.AllSettings())
 }

@@ -90,6 +90,8 @@ func (c *Config) validateSessions(f *findings) {
 	f.atLeast("auth.logins_per_name_every", c.Auth.LoginsPerNameEvery, time.Millisecond)
 	f.between("auth.logins_per_address", c.Auth.LoginsPerAddress, 1, 1e6)
 	f.atLeast("auth.logins_per_address_every", c.Auth.LoginsPerAddressEvery, time.Millisecond)
+	f.between("auth.registrations_per_address", c.Auth.RegistrationsPerAddress, 1, 1e6)
+	f.atLeast("auth.registrations_per_address_every", c.Auth.RegistrationsPerAddressEvery, time.Millisecond)
 }
 
 func (c *Config) validateDrivers(f *findings) {

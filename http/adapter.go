@@ -80,6 +80,9 @@ func decodeJSON(data []byte, into any) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
 	}
+	if string(bytes.TrimSpace(data)) == "null" { // which json takes for anything
+		return errors.New("not a JSON object")
+	}
 	err := json.Unmarshal(data, into)
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError

@@ -74,11 +74,18 @@ func (n int64Text) MarshalJSON() ([]byte, error) {
 	return strconv.AppendQuote(nil, strconv.FormatInt(int64(n), 10)), nil
 }
 
+// maxQuotedBytes bounds what an error repeats of a value.
+const maxQuotedBytes = 32
+
 // UnmarshalJSON reads a string or a number; null is 0.
 func (n *int64Text) UnmarshalJSON(data []byte) error {
 	var value wrapperspb.Int64Value
 	if string(data) != "null" && protojson.Unmarshal(data, &value) != nil {
-		return errors.New("not a 64-bit integer: " + string(data))
+		said := string(data)
+		if len(said) > maxQuotedBytes {
+			said = strings.ToValidUTF8(said[:maxQuotedBytes], "") + "…"
+		}
+		return errors.New("not a 64-bit integer: " + said)
 	}
 	*n = int64Text(value.GetValue())
 	return nil

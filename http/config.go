@@ -42,6 +42,8 @@ type Config struct {
 	LoginsPerName    Rate // failed log-ins of a name; 10, one more each 6 s
 	LoginsPerAddress Rate // failed log-ins from a remote address (IPv6: its /64); 60, one more each second
 
+	RegistrationsPerAddress Rate // from a remote address (IPv6: its /64); 30, one more each 2 s
+
 	Now func() time.Time // time.Now
 }
 
@@ -67,8 +69,10 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.RefreshSecret) < MinSecretBytes {
 		return c, fmt.Errorf("refresh secret: %d bytes, at least %d are needed", len(c.RefreshSecret), MinSecretBytes)
 	}
-	if c.LoginsPerName.Burst < 0 || c.LoginsPerAddress.Burst < 0 || c.LoginsPerName.Every < 0 || c.LoginsPerAddress.Every < 0 {
-		return c, errors.New("log-in limits must not be negative")
+	for _, rate := range []Rate{c.LoginsPerName, c.LoginsPerAddress, c.RegistrationsPerAddress} {
+		if rate.Burst < 0 || rate.Every < 0 {
+			return c, errors.New("log-in and registration limits must not be negative")
+		}
 	}
 	if c.HashConcurrency < 0 || c.HashQueue < 0 || c.MaxBodyBytes < 0 {
 		return c, errors.New("hash and body limits must not be negative")
@@ -81,6 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.HashQueue = orElse(c.HashQueue, 64)
 	c.LoginsPerName = c.LoginsPerName.orElse(Rate{10, 6 * time.Second})
 	c.LoginsPerAddress = c.LoginsPerAddress.orElse(Rate{60, time.Second})
+	c.RegistrationsPerAddress = c.RegistrationsPerAddress.orElse(Rate{30, 2 * time.Second})
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -178,6 +178,17 @@ func (m *memoryStore) LastRefresh(_ context.Context, family string) (im.Refresh,
 	return slices.MaxFunc(rows, func(a, b im.Refresh) int { return cmp.Compare(a.Generation, b.Generation) }), nil
 }
 
+func (m *memoryStore) Refresh(_ context.Context, family string, generation int64) (im.Refresh, error) {
+	err := m.enter("Refresh")
+	defer m.mu.Unlock()
+	for _, row := range m.refreshes[family] {
+		if row.Generation == generation {
+			return row, err
+		}
+	}
+	return im.Refresh{}, cmp.Or(err, im.ErrNotFound)
+}
+
 func (m *memoryStore) ConversationList(_ context.Context, userID string, from im.ListCursor, limit int) ([]im.ConversationView, error) {
 	err := m.enter("ConversationList")
 	defer m.mu.Unlock()

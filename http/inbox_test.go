@@ -1,6 +1,7 @@
 package http
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/im-transfer/im"
@@ -76,9 +77,12 @@ func TestAcknowledging(t *testing.T) {
 	w.pipeline.acked = nil
 	for _, body := range []string{
 		`{"seq":10}`, `{"seq":"10"}`, `{"seq":-1}`, `{"seq":7,"inbox_epoch":"other"}`, `{"seq":true}`, `{"seq":1.5}`, `{"seq":"x"}`,
-		`{"seq":[]}`, `7`, ``,
+		`{"seq":[]}`, `7`, ``, `null`, ` null `,
 	} {
 		w.call("POST", "/v1/inbox/ack", token, body).refused(body, im.Invalid)
+	}
+	if long := w.call("POST", "/v1/inbox/ack", token, `{"seq":"`+strings.Repeat("x", 50_000)+`"}`); len(long.text) > 500 {
+		t.Errorf("a long value is repeated: %d bytes", len(long.text))
 	}
 	if len(w.pipeline.acked) != 0 {
 		t.Errorf("acked %v", w.pipeline.acked)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// maxRemembered bounds the keys of a limiter and of a memory. Beyond it what was
+// maxRemembered bounds the keys of a limiter. Beyond it what was
 // used longest ago is forgotten.
 const maxRemembered = 16 << 10
 
@@ -45,30 +45,6 @@ func (l *limiter) give(key string) {
 	defer l.mu.Unlock()
 	b := l.keys.get(key)
 	b.full = b.full.Add(-l.rate.Every)
-}
-
-// memory remembers moments for a while. Safe for concurrent use.
-type memory struct {
-	keep time.Duration
-	mu   sync.Mutex
-	keys lru[time.Time]
-}
-
-func newMemory(keep time.Duration) *memory { return &memory{keep: keep, keys: newLRU[time.Time]()} }
-
-// note remembers that something happened.
-func (m *memory) note(key string, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	*m.keys.get(key) = now
-}
-
-// recent reports whether it happened within the time that is remembered.
-func (m *memory) recent(key string, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at := m.keys.get(key)
-	return !at.IsZero() && now.Sub(*at) < m.keep
 }
 
 // lru is a map of the keys used last.

@@ -35,7 +35,7 @@ func TestALimiterAllowsABurstAndThenARate(t *testing.T) {
 	}
 }
 
-func TestLimitersAndMemoriesAreBounded(t *testing.T) {
+func TestLimitersAreBounded(t *testing.T) {
 	l, now := newLimiter(Rate{Burst: 1, Every: time.Second}), time.Unix(1000, 0)
 	for i := range maxRemembered + 10 {
 		l.take("often", now)
@@ -46,10 +46,5 @@ func TestLimitersAndMemoriesAreBounded(t *testing.T) {
 	}
 	if l.take("often", now) == 0 {
 		t.Error("a key in use was forgotten")
-	}
-	m := newMemory(time.Second)
-	m.note("a", now)
-	if !m.recent("a", now.Add(999*time.Millisecond)) || m.recent("a", now.Add(time.Second)) || m.recent("b", now) {
-		t.Error("a memory keeps for its time what was noted, nothing else")
 	}
 }

@@ -119,8 +119,8 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 }
 
 // translate is a huma transformer: it gives huma's own refusals our form. Values
-// are left out, for they may be secrets.
-func translate(_ huma.Context, _ string, body any) (any, error) {
+// are left out, for they may be secrets; what is wrong goes into the log too.
+func translate(ctx huma.Context, _ string, body any) (any, error) {
 	model, ok := body.(*huma.ErrorModel)
 	if !ok {
 		return body, nil
@@ -132,7 +132,11 @@ func translate(_ huma.Context, _ string, body any) (any, error) {
 	if len(details) == 0 {
 		details = append(details, model.Detail)
 	}
-	return problemOfStatus(model.Status, strings.Join(details, "; ")), nil
+	cause := strings.Join(details, "; ")
+	problem := problemOfStatus(model.Status, cause)
+	rec := recordOf(ctx.Context())
+	rec.code, rec.cause = problem.Code, errors.New(cause)
+	return problem, nil
 }
 
 // pipelineError is what a client sees of an error that the pipeline answered.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -33,11 +34,8 @@ func (t refreshToken) next() refreshToken {
 	return t
 }
 
-// key names the token in memory.
-func (t refreshToken) key() string { return t.family + "." + strconv.FormatInt(t.generation, 10) }
-
 func (t refreshToken) sign(secret []byte) string {
-	said := t.key() + "." + base64URL.EncodeToString([]byte(t.userID)) + "." + base64URL.EncodeToString([]byte(t.deviceID))
+	said := t.family + "." + strconv.FormatInt(t.generation, 10) + "." + base64URL.EncodeToString([]byte(t.userID)) + "." + base64URL.EncodeToString([]byte(t.deviceID))
 	return said + "." + base64URL.EncodeToString(refreshMAC(secret, said))
 }
 
@@ -100,35 +98,46 @@ func (s *Server) refresh(ctx context.Context, in *request[refreshBody]) (*answer
 // decides a race between two requests: who loses it reads again and finds the
 // token replaced just now.
 func (s *Server) rotate(ctx context.Context, token refreshToken) (refreshToken, error) {
+	var lost error
 	for range 3 {
 		last, err := s.Devices.LastRefresh(ctx, token.family)
 		if err != nil && !errors.Is(err, im.ErrNotFound) {
 			return token, wrap("look up refresh family", err)
 		}
 		now := s.config.Now()
-		age := now.Sub(time.UnixMilli(last.AtMs))
 		switch {
 		case last.Generation < token.generation: // a restored store has forgotten it
 			return token, im.Errorf(im.Unauthenticated, "the refresh token is not known")
-		case last.Generation == token.generation && age >= s.config.RefreshTTL:
+		case last.Generation == token.generation && now.Sub(time.UnixMilli(last.AtMs)) >= s.config.RefreshTTL:
 			return token, im.Errorf(im.Unauthenticated, "the refresh token has expired")
 		case last.Generation == token.generation:
 			next := im.Refresh{Family: token.family, Generation: token.next().generation, AtMs: now.UnixMilli()}
 			err := s.Devices.InsertRefresh(ctx, next)
 			if err == nil {
-				s.replaced.note(token.key(), now)
 				return token.next(), nil
 			}
 			if !errors.Is(err, im.ErrDuplicate) && !errors.Is(err, im.ErrUnknown) {
 				return token, wrap("replace refresh token", err)
 			}
-		case last.Generation == token.generation+1 && age < refreshGrace, s.replaced.recent(token.key(), now):
-			return token.next(), nil
+			lost = err
 		default:
-			return token, s.reused(ctx, token)
+			return s.successor(ctx, token, now)
 		}
 	}
-	return token, im.Retry(im.Unavailable, time.Second, "the refresh token could not be replaced")
+	return token, fmt.Errorf("%w: %v", im.Retry(im.Unavailable, time.Second, "the refresh token could not be replaced"), lost) //nolint:errorlint // for the log
+}
+
+// successor answers a token that has been replaced: with the same one again for as
+// long as the answer to the replacement may have been lost.
+func (s *Server) successor(ctx context.Context, token refreshToken, now time.Time) (refreshToken, error) {
+	next, err := s.Devices.Refresh(ctx, token.family, token.next().generation)
+	switch {
+	case err == nil && now.Sub(time.UnixMilli(next.AtMs)) < refreshGrace:
+		return token.next(), nil
+	case err == nil, errors.Is(err, im.ErrNotFound): // replaced so long ago that the store has forgotten it
+		return token, s.reused(ctx, token)
+	}
+	return token, wrap("look up refresh token", err)
 }
 
 // reused answers a token that was replaced long ago: somebody has a copy.

@@ -50,6 +50,20 @@ func TestATokenReplacedOfLateAnswersWithTheSameSuccessor(t *testing.T) {
 	}
 }
 
+// The store decides, not what one server remembers.
+func TestAnotherServerAnswersATokenReplacedOfLate(t *testing.T) {
+	w := newWorld(t)
+	_, session := w.signUp("alice", "d1", "web")
+	first := session.str("refresh_token")
+	second := w.refresh(first).ok("refresh", 200).str("refresh_token")
+	w.refresh(second).ok("refresh again", 200)
+	other := newWorld(t)
+	other.server.Services, other.clock.now = w.server.Services, w.clock.now
+	if got := other.refresh(first).ok("elsewhere", 200).str("refresh_token"); got != second {
+		t.Errorf("the successor is %s, was %s", got, second)
+	}
+}
+
 func TestAnyOlderUseRevokesTheFamily(t *testing.T) {
 	for name, rotations := range map[string]int{"replaced once": 1, "replaced twice": 2} {
 		t.Run(name, func(t *testing.T) {

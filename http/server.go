@@ -28,7 +28,7 @@ type Server struct {
 	hashing  *hashing
 	names    *limiter // failed log-ins of a name
 	origins  *limiter // failed log-ins from an address
-	replaced *memory  // refresh tokens replaced of late
+	joins    *limiter // registrations from an address
 	gateways map[string]*gateways
 	handler  http.Handler
 
@@ -51,7 +51,7 @@ func New(config Config, services Services, log *slog.Logger) (*Server, error) {
 		hashing:  newHashing(services.Passwords, config.HashConcurrency, config.HashQueue),
 		names:    newLimiter(config.LoginsPerName),
 		origins:  newLimiter(config.LoginsPerAddress),
-		replaced: newMemory(refreshGrace),
+		joins:    newLimiter(config.RegistrationsPerAddress),
 		gateways: map[string]*gateways{"websocket": {}, "tcp": {}},
 		cancel:   func() {},
 		failed:   make(chan error, 1),
@@ -120,15 +120,16 @@ func (s *Server) Addr() string {
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Stop lets the requests in flight finish until the context ends, then cuts
-// them. A second call does nothing.
+// them, which is no error: their clients do not know the outcome and ask again.
+// A second call does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	s.once.Do(func() {
 		s.cancel()
 		if s.server != nil {
-			if err = s.server.Shutdown(ctx); err != nil {
-				err = fmt.Errorf("stop http: %w", err)
-				s.server.Close()
+			if stalled := s.server.Shutdown(ctx); stalled != nil {
+				s.log.Warn("some requests did not end in time and were cut", "error", stalled)
+				err = wrap("stop http", s.server.Close())
 			}
 		}
 		s.running.Wait()

@@ -51,8 +51,7 @@ func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session
 	}
 	name, _ := im.NormalUsername(in.Body.Username) // "" for what is no name: nobody's, counted as one
 	from := network(recordOf(ctx).remote)
-	now := s.config.Now()
-	if wait := max(s.origins.take(from, now), s.names.take(name, now)); wait > 0 {
+	if wait := s.admit(from, name, s.config.Now()); wait > 0 {
 		return nil, im.Retry(im.RateLimited, wait, "too many attempts to log in")
 	}
 	user, err := s.checkPassword(ctx, name, in.Body.Password)
@@ -68,6 +67,20 @@ func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session
 		return nil, err
 	}
 	return reply(session), nil
+}
+
+// admit counts an attempt to log in against its address and its name, or says how
+// long to wait. What one of them refuses does not count against the other: else
+// one address could lock out every name.
+func (s *Server) admit(from, name string, now time.Time) time.Duration {
+	if wait := s.origins.take(from, now); wait > 0 {
+		return wait
+	}
+	wait := s.names.take(name, now)
+	if wait > 0 {
+		s.origins.give(from)
+	}
+	return wait
 }
 
 // checkPassword finds who has this name and password. A wrong name takes as long

@@ -31,10 +31,14 @@ type Devices interface {
 	// SignOut clears a device's family if it is still this one.
 	SignOut(ctx context.Context, userID, deviceID, family string) error
 	// InsertRefresh adds a generation to a family, unique on (family,
-	// generation); im.ErrDuplicate when another request was faster.
+	// generation); im.ErrDuplicate when another request was faster. It may
+	// forget generations that are more than 2 before this one and were added more
+	// than a minute before it.
 	InsertRefresh(ctx context.Context, refresh im.Refresh) error
 	// LastRefresh returns a family's highest generation, or im.ErrNotFound.
 	LastRefresh(ctx context.Context, family string) (im.Refresh, error)
+	// Refresh returns one generation of a family, or im.ErrNotFound.
+	Refresh(ctx context.Context, family string, generation int64) (im.Refresh, error)
 }
 
 // Histories reads what the pipeline has written.

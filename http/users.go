@@ -66,6 +66,9 @@ func (s *Server) createUser(ctx context.Context, in *request[registration]) (*an
 	if !im.ValidPassword(in.Body.Password) {
 		return nil, invalid("a password has 8 to 128 bytes")
 	}
+	if wait := s.joins.take(network(recordOf(ctx).remote), s.config.Now()); wait > 0 {
+		return nil, im.Retry(im.RateLimited, wait, "too many registrations from this address")
+	}
 	switch _, err := s.Accounts.UserByName(ctx, user.Username); { // before a hash is spent on it
 	case err == nil:
 		return nil, taken(user.Username)
@@ -126,7 +129,8 @@ func (s *Server) insertUser(ctx context.Context, user im.User) error {
 	case readErr == nil:
 		return taken(user.Username)
 	}
-	return im.Retry(im.Unavailable, time.Second, "it is not known whether the user was made")
+	unknown := im.Retry(im.Unavailable, time.Second, "it is not known whether the user was made")
+	return fmt.Errorf("%w: %v; read it again: %v", unknown, err, readErr) //nolint:errorlint // for the log
 }
 
 func taken(username string) error {

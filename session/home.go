@@ -52,7 +52,7 @@ func (l *Link) up(st *stream) {
 	l.mu.Lock()
 	l.streams = append(l.streams, st)
 	l.mu.Unlock()
-	l.log.Info("transfer connected", "server", st.peer.server.ID, "address", st.peer.server.Address)
+	l.log.Info("transfer connected", "transfer", st.peer.server.ID, "address", st.peer.server.Address)
 	l.room.open()
 	l.each((*publisher).catchUpNow)
 }
@@ -71,7 +71,7 @@ func (l *Link) broke(st *stream, err error) {
 		l.down = time.Now()
 	}
 	l.mu.Unlock()
-	l.log.Info("transfer disconnected", "server", st.peer.server.ID, "error", err)
+	l.log.Info("transfer disconnected", "transfer", st.peer.server.ID, "error", err)
 	l.breaks.Add(1)
 	st.room.open()
 	for q := range l.parts {

@@ -46,7 +46,7 @@ func (p *peer) run() {
 	for misses := 0; p.ctx.Err() == nil && !p.dismissed(); misses++ {
 		began := time.Now()
 		if err := p.connect(); err != nil && misses == 0 {
-			p.link.log.Warn("connect to a transfer", "server", p.server.ID, "address", p.server.Address, "error", err)
+			p.link.log.Warn("connect to a transfer", "transfer", p.server.ID, "address", p.server.Address, "error", err)
 		}
 		if time.Since(began) > time.Second {
 			misses = 0

@@ -50,7 +50,7 @@ func unary[Q, A any](ctx context.Context, l *Link, first *stream, request Q, cal
 				return answer, nil
 			}
 			if !retryable(status.Code(err)) {
-				l.log.Error("call a transfer", "server", st.peer.server.ID, "error", err)
+				l.log.Error("call a transfer", "transfer", st.peer.server.ID, "error", err)
 				var none A
 				return none, im.AsError(err)
 			}

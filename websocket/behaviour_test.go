@@ -171,6 +171,38 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// The http server's pages come from its port, on the host that the client reached us
+// by.
+func TestTheHTTPServersOwnPages(t *testing.T) {
+	hub := sessiontest.New(t, 1).Hub(t, session.Config{})
+	for _, row := range []struct {
+		port, host, origin string
+		allowed            bool
+	}{
+		{"8080", "im.example:8081", "http://im.example:8080", true},
+		{"8080", "IM.example", "https://im.EXAMPLE:8080", true},
+		{"8080", "[::1]:8081", "http://[::1]:8080", true},
+		{"443", "im.example:8081", "https://im.example", true},
+		{"80", "im.example:8081", "http://im.example", true},
+		{"80", "im.example:8081", "https://im.example", false},
+		{"8080", "im.example:8081", "http://im.example:8081", false},
+		{"8080", "im.example:8081", "http://other.example:8080", false},
+		{"8080", "im.example:8081", "http://im.example:8080.evil.example", false},
+		{"", "im.example", "null", false},
+		{"", "im.example", "ftp://im.example", false},
+	} {
+		server := startWith(t, hub, websocket.Config{Listen: "127.0.0.1:0", HTTPPort: row.port})
+		header := http.Header{"Origin": {row.origin}, "Host": {row.host}}
+		c, _, err := gorilla.DefaultDialer.Dial("ws://"+server.Addr().String()+websocket.Path, header)
+		if (err == nil) != row.allowed {
+			t.Errorf("%+v: %v", row, err)
+		}
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
 // A session of another form than text on the same server.
 func TestTextAfterBinary(t *testing.T) {
 	c, m, _ := text(t, session.Config{})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -30,8 +31,11 @@ type Config struct {
 	// all. Requests without an Origin, which are not a page's, are always
 	// allowed.
 	Origins []string
-	TLS     *tls.Config   // nil = none
-	Upgrade time.Duration // 5 s for the request's header
+	// HTTPPort is the http server's: its own pages may connect too, which are
+	// those of this port on the host that the request itself is for. Empty = none.
+	HTTPPort string
+	TLS      *tls.Config   // nil = none
+	Upgrade  time.Duration // 5 s for the request's header
 }
 
 // Server accepts connections.
@@ -131,9 +135,28 @@ func (s *Server) Stop(ctx context.Context) error {
 // allowed judges where a page comes from.
 func (s *Server) allowed(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	return origin == "" || slices.ContainsFunc(s.config.Origins, func(o string) bool {
+	return origin == "" || s.own(origin, r.Host) || slices.ContainsFunc(s.config.Origins, func(o string) bool {
 		return o == "*" || strings.EqualFold(strings.TrimSuffix(o, "/"), origin)
 	})
+}
+
+// own reports whether a page is one of the http server's: that has another port,
+// but the name by which the client reached us.
+func (s *Server) own(origin, host string) bool {
+	from, err := url.Parse(origin)
+	if err != nil || s.config.HTTPPort == "" || from.Host == "" {
+		return false
+	}
+	port := from.Port()
+	switch {
+	case port != "":
+	case from.Scheme == "https":
+		port = "443"
+	case from.Scheme == "http":
+		port = "80"
+	}
+	to := url.URL{Host: host}
+	return port == s.config.HTTPPort && strings.EqualFold(from.Hostname(), to.Hostname())
 }
 
 // upgrade takes the connection over and returns, so that net/http's goroutine,

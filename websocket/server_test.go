@@ -35,7 +35,11 @@ func BenchmarkIdle(b *testing.B) {
 
 // start serves a hub until the test ends.
 func start(t testing.TB, hub *session.Hub) *websocket.Server {
-	server := websocket.New(websocket.Config{Listen: "127.0.0.1:0", Origins: []string{"http://chat.example"}}, hub, sessiontest.Log())
+	return startWith(t, hub, websocket.Config{Listen: "127.0.0.1:0", Origins: []string{"http://chat.example"}})
+}
+
+func startWith(t testing.TB, hub *session.Hub, config websocket.Config) *websocket.Server {
+	server := websocket.New(config, hub, sessiontest.Log())
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ Modes:
   login    everybody connects at once
 
 Users and tokens come from the service API, with --service-key or the key file in
-the data directory; without a key every user registers.`
+the data directory. Without a key every user registers, which a server limits per
+address: 30, and one more every 2 s, unless auth.registrations_per_address allows more.`
 
 const benchExample = `  im bench pairs --pairs 100 --window 16 --duration 30s --warmup 5s
   im bench rate --rate 1000 --transport mixed --html rate.html

@@ -16,6 +16,9 @@ import (
 	"github.com/im-transfer/im/client"
 )
 
+// defaultServer is where the http server is by default.
+const defaultServer = "http://127.0.0.1:8080"
+
 // newChatCommand returns "im chat", a terminal client.
 func newChatCommand() *cobra.Command {
 	var options chatOptions
@@ -30,7 +33,7 @@ func newChatCommand() *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&options.server, "server", "http://127.0.0.1:8080", "base URL of the http server")
+	flags.StringVar(&options.server, "server", defaultServer, "base URL of the http server")
 	flags.StringVar(&options.user, "user", "", "user name; without it, /login or /register")
 	flags.StringVar(&options.password, "password", "", "password; asked for when it is left out")
 	flags.BoolVar(&options.register, "register", false, "make the account first")

@@ -40,14 +40,22 @@ func (o *chatOptions) logIn(ctx context.Context, name, password string, register
 	api := client.NewAPI(o.server, nil)
 	if register {
 		if _, err := api.Register(ctx, name, password, name); err != nil {
-			return identity{}, fmt.Errorf("register %s: %w", name, err)
+			return identity{}, fmt.Errorf("register %s: %w", name, o.explained(err))
 		}
 	}
 	tokens, err := api.Login(ctx, name, password, device, o.platform)
 	if err != nil {
-		return identity{}, fmt.Errorf("log in as %s: %w", name, err)
+		return identity{}, fmt.Errorf("log in as %s: %w", name, o.explained(err))
 	}
 	return identity{name: name, tokens: tokens, device: device}, nil
+}
+
+// explained says which server does not answer, instead of how one noticed.
+func (o *chatOptions) explained(err error) error {
+	if unanswered(err) {
+		return fmt.Errorf("the server does not answer at %s", o.server)
+	}
+	return err
 }
 
 // deviceID returns the flag's, or one that is made up once and kept in the data

@@ -17,6 +17,20 @@ import (
 	"github.com/im-transfer/im/proto/wire"
 )
 
+func TestNoServerIsSaidInPlainWords(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close() // now nobody is there
+	server := "http://" + listener.Addr().String()
+	options := chatOptions{server: server, user: "me", password: "p", device: "here", platform: "desktop"}
+	err = runChat(t.Context(), &options, strings.NewReader(""), io.Discard)
+	if err == nil || err.Error() != "log in as me: the server does not answer at "+server {
+		t.Errorf("said %v", err)
+	}
+}
+
 // chatServer is just enough of a server for one terminal: whatever is said comes
 // back from bob in capitals, and is read at once.
 type chatServer struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 	"unicode"
@@ -178,5 +179,15 @@ func reason(err error) string {
 	if errors.As(err, &refusal) {
 		return printable(refusal.Message)
 	}
+	if unanswered(err) {
+		return "the server does not answer"
+	}
 	return err.Error()
+}
+
+// unanswered reports whether an error means that nobody was there.
+func unanswered(err error) bool {
+	var operation *net.OpError
+	var timed interface{ Timeout() bool }
+	return errors.As(err, &operation) && operation.Op == "dial" || errors.As(err, &timed) && timed.Timeout()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ func newAllCommand() *cobra.Command {
 				return err
 			}
 			log := newLogger(c.ErrOrStderr(), config.Log)
+			for _, name := range configs.Unknown(os.Environ()) {
+				log.Warn("the environment has a variable that looks like a setting and is none", "variable", name)
+			}
 			servers, err := app.NewAll(c.Context(), config, app.Options{Version: version(), Log: log})
 			if err != nil {
 				return err
@@ -65,7 +69,7 @@ func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *sl
 	var failure error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping")
+		log.Info("stopping; a second signal ends the process at once")
 	case failure = <-servers.Failed():
 		log.Error("a part of the server has failed; stopping", "error", failure)
 	}
@@ -77,20 +81,24 @@ func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *sl
 // greet says where everything is, and what to do next.
 func greet(w io.Writer, servers *app.App) {
 	a := servers.Addresses
+	chat := "go run ./cmd/im chat"
+	if a["http.url"] != defaultServer {
+		chat += " --server " + a["http.url"]
+	}
 	fmt.Fprintf(w, `im is running.
 
-  http       http://%s   (API docs at /docs)
-  websocket  ws://%s/ws
-  tcp        tcp://%s
+  http       %s   (API docs at /docs)
+  websocket  %s
+  tcp        %s
   admin      http://%s   (/healthz, /readyz, /metrics)
 
 Talk to yourself, in two other terminals:
 
-  go run ./cmd/im chat --user alice --password correct-horse --register
-  go run ./cmd/im chat --user bob   --password correct-horse --register
+  %[5]s --user alice --password correct-horse --register
+  %[5]s --user bob --password correct-horse --register --to alice
 
-Ctrl-C stops it; the data stays in %s.
-`, a["http.listen"], a["websocket.listen"], a["tcp.listen"], a["admin.listen"], a["data_dir"])
+Ctrl-C stops it; the data stays in %[6]s.
+`, a["http.url"], a["websocket.url"], a["tcp.url"], a["admin.listen"], chat, a["data_dir"])
 }
 
 func newLogger(w io.Writer, config configs.Log) *slog.Logger {

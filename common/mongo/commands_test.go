@@ -84,6 +84,7 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 			return err
 		},
 		"LastRefresh": func(ctx context.Context) error { _, err := s.LastRefresh(ctx, "f"); return err },
+		"Refresh":     func(ctx context.Context) error { _, err := s.Refresh(ctx, "f", 1); return err },
 		"ConversationList": func(ctx context.Context) error {
 			_, err := s.ConversationList(ctx, "u", im.ListCursor{}, 10)
 			return err

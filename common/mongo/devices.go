@@ -53,10 +53,33 @@ type refreshDocument struct {
 	AtMs       int64  `bson:"at_ms"`
 }
 
+// The newest generations of a family are kept, and the older ones for a while.
+const (
+	keptGenerations = 2
+	keptMs          = 60_000
+)
+
 // InsertRefresh adds a generation to a family; im.ErrDuplicate when another
-// request was faster.
+// request was faster. Generations that nobody may use any more are forgotten; when
+// that fails, the next call does it.
 func (s *Store) InsertRefresh(ctx context.Context, r im.Refresh) error {
-	return wrap("insert refresh", insert(ctx, s, s.refreshes, []refreshDocument{refreshDocument(r)}))
+	err := insert(ctx, s, s.refreshes, []refreshDocument{refreshDocument(r)})
+	if err == nil && r.Generation > keptGenerations+1 {
+		_, _ = s.refreshes.DeleteMany(ctx, bson.D{
+			{Key: "family", Value: r.Family},
+			{Key: "generation", Value: bson.D{{Key: "$lt", Value: r.Generation - keptGenerations}}},
+			{Key: "at_ms", Value: bson.D{{Key: "$lt", Value: r.AtMs - keptMs}}},
+		})
+	}
+	return wrap("insert refresh", err)
+}
+
+// Refresh returns one generation of a family, or im.ErrNotFound.
+func (s *Store) Refresh(ctx context.Context, family string, generation int64) (im.Refresh, error) {
+	row, err := one[refreshDocument](ctx, s.refreshes, query{
+		filter: bson.D{{Key: "family", Value: family}, {Key: "generation", Value: generation}},
+	})
+	return im.Refresh(row), wrap("read refresh", notFound(err, "generation %d of a refresh family", generation))
 }
 
 // LastRefresh returns a family's highest generation, or im.ErrNotFound.

@@ -14,7 +14,13 @@ const (
 	selectCursor  = "SELECT seq, receipted_seq FROM cursors WHERE user = ? AND device = ?"
 	signOut       = "UPDATE devices SET family = '' WHERE user = ? AND device = ? AND family = ?"
 	insertRefresh = "INSERT INTO refreshes (family, generation, at_ms) VALUES (?, ?, ?)"
-	selectRefresh = "SELECT generation, at_ms FROM refreshes WHERE family = ? ORDER BY generation DESC LIMIT 1"
+	lastRefresh   = "SELECT generation, at_ms FROM refreshes WHERE family = ? ORDER BY generation DESC LIMIT 1"
+	selectRefresh = "SELECT generation, at_ms FROM refreshes WHERE family = ? AND generation = ?"
+	pruneRefresh  = "DELETE FROM refreshes WHERE family = ? AND generation < ? AND at_ms < ?"
+
+	// The newest generations of a family are kept, and the older ones for a while.
+	keptGenerations = 2
+	keptMs          = 60_000
 )
 
 // PutDevice adds a device, or gives an existing one a new platform and family.
@@ -64,19 +70,31 @@ func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) er
 }
 
 // InsertRefresh adds a generation to a family; im.ErrDuplicate when another
-// request was faster.
+// request was faster. Generations that nobody may use any more are forgotten.
 func (s *Store) InsertRefresh(ctx context.Context, r im.Refresh) error {
 	return s.write(ctx, "insert refresh", func(t *tx) error {
-		return t.exec(insertRefresh, r.Family, r.Generation, r.AtMs)
+		if err := t.exec(insertRefresh, r.Family, r.Generation, r.AtMs); err != nil {
+			return err
+		}
+		return t.exec(pruneRefresh, r.Family, r.Generation-keptGenerations, r.AtMs-keptMs)
 	})
 }
 
 // LastRefresh returns a family's highest generation, or im.ErrNotFound.
-func (s *Store) LastRefresh(ctx context.Context, family string) (refresh im.Refresh, err error) {
+func (s *Store) LastRefresh(ctx context.Context, family string) (im.Refresh, error) {
+	return s.oneRefresh(ctx, lastRefresh, family)
+}
+
+// Refresh returns one generation of a family, or im.ErrNotFound.
+func (s *Store) Refresh(ctx context.Context, family string, generation int64) (im.Refresh, error) {
+	return s.oneRefresh(ctx, selectRefresh, family, generation)
+}
+
+func (s *Store) oneRefresh(ctx context.Context, query, family string, more ...any) (refresh im.Refresh, err error) {
 	err = s.read(ctx, "read refresh", func(c *conn) error {
-		found, err := c.one(selectRefresh, func(r row) {
+		found, err := c.one(query, func(r row) {
 			refresh = im.Refresh{Family: family, Generation: r.int(0), AtMs: r.int(1)}
-		}, family)
+		}, append([]any{family}, more...)...)
 		if err == nil && !found {
 			err = fmt.Errorf("%w: refresh family", im.ErrNotFound)
 		}

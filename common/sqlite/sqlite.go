@@ -28,7 +28,7 @@ import (
 // Options of a Store; the zero value is good.
 type Options struct {
 	Readers         int          // read connections; 4 if 0
-	CacheBytes      int          // page cache of the writer, 128 MiB if 0; a reader has an eighth
+	CacheBytes      int          // page cache of the writer, 16 MiB if 0; a reader has an eighth
 	CheckpointBytes int          // length of the log that starts a checkpoint; 64 MiB if 0
 	Logger          *slog.Logger // slog.Default() if nil
 }
@@ -38,7 +38,7 @@ func (o Options) withDefaults() Options {
 		o.Readers = 4
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 128 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.CheckpointBytes == 0 {
 		o.CheckpointBytes = 64 << 20

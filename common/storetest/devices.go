@@ -11,6 +11,7 @@ var deviceTests = []testCase{
 	{"are put, and put again", putDevice},
 	{"are signed out of their own family only", signOut},
 	{"refresh race has one winner", refreshRace},
+	{"refresh generations are found", refreshGenerations},
 	{"log in with everything about them", loginState},
 }
 
@@ -67,6 +68,30 @@ func refreshRace(t *testing.T, s StoreUnderTest) {
 		must(t, err)
 		equal(t, "last", last, im.Refresh{Family: "f", Generation: generation, AtMs: int64(winner)})
 	}
+}
+
+func refreshGenerations(t *testing.T, s StoreUnderTest) {
+	_, err := s.Refresh(background(), "f", 1)
+	mustBe(t, err, im.ErrNotFound)
+	refresh := func(family string, generation, seconds int64) im.Refresh {
+		r := im.Refresh{Family: family, Generation: generation, AtMs: startMs + seconds*1000}
+		must(t, s.InsertRefresh(background(), r))
+		return r
+	}
+	kept := []im.Refresh{refresh("other", 1, 0)}
+	refresh("f", 1, 0) // more than 2 before the newest and more than a minute: it may be forgotten
+	kept = append(kept, refresh("f", 2, 1), refresh("f", 3, 2), refresh("f", 4, 3600))
+	kept = append(kept, refresh("g", 1, 0), refresh("g", 2, 1), refresh("g", 3, 2), refresh("g", 4, 60))
+	for _, want := range kept {
+		got, err := s.Refresh(background(), want.Family, want.Generation)
+		must(t, err)
+		equal(t, "generation", got, want)
+	}
+	_, err = s.Refresh(background(), "f", 5)
+	mustBe(t, err, im.ErrNotFound)
+	last, err := s.LastRefresh(background(), "f")
+	must(t, err)
+	equal(t, "last", last, kept[3])
 }
 
 func loginState(t *testing.T, s StoreUnderTest) {

@@ -88,16 +88,21 @@ func readFrame(in io.Reader) (opcode byte, payload []byte, err error) {
 	return head[0] & 0xf, payload, err
 }
 
-// Pages may connect from the http server's own origin alone by default; what is no
-// page says nothing of an origin.
+// Pages may connect from the http server's own origin alone by default, which has its
+// port and the name that the client reached us by; what is no page says nothing of
+// an origin.
 func testOrigins(t *testing.T, w *world) {
-	own := w.app.Addresses["http.listen"]
+	_, port, err := net.SplitHostPort(w.app.Addresses["http.listen"])
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		origin string
 		status int
 	}{
-		{"", 101}, {"http://" + own, 101},
-		{"http://example.org", 403}, {"null", 403}, {"http://" + own + ".example.org", 403},
+		{"", 101}, {"http://im.example:" + port, 101}, {"https://IM.example:" + port, 101},
+		{"http://example.org", 403}, {"null", 403}, {"http://im.example", 403}, {"http://im.example:1", 403},
+		{"http://im.example:" + port + ".example.org", 403}, {"http://evil.example:" + port, 403},
 	} {
 		conn := dial(t, w.app.Addresses["websocket.listen"])
 		status, err := upgrade(conn, bufio.NewReader(conn), "im.example", row.origin)
