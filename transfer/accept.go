@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -14,10 +13,6 @@ import (
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
-
-// maxB3Bytes bounds a B3 single header: two ids of 32 and 16 hexadecimal digits,
-// the sampling state and the parent's id.
-const maxB3Bytes = 128
 
 // retrySoon is what a refusal for want of room asks a client to wait.
 const retrySoon = time.Second
@@ -173,7 +168,7 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 	if p.B3 != "" {
 		c.B3 = p.B3
 	}
-	if len(c.B3) > maxB3Bytes || strings.ContainsFunc(c.B3, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if _, ok := im.ParseTrace(c.B3); !ok {
 		return nil, im.Errorf(im.Invalid, "b3 is no B3 single header")
 	}
 	if c.ExpiresInMs < 0 {
