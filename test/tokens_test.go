@@ -153,7 +153,7 @@ func TestRenewingTheTokenOfALiveSession(t *testing.T) {
 // The SDK renews by itself, and nobody notices.
 func TestTheSDKRenewsItsToken(t *testing.T) {
 	t.Parallel()
-	s := startHere(t, map[string]string{"auth.access_token_ttl": "3s"})
+	s := startHere(t, map[string]string{"auth.access_token_ttl": "6s"})
 	users := s.users("alice", "bob")
 	r := record(t, s)
 	watch, _ := s.raw(t, false, wire.JSON, authOf(s.tokens(users[1], "w", "web"), "w", "web"))
