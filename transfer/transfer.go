@@ -6,7 +6,8 @@
 //	sequence.go  the owner of partition p: dedupe, after, authorise, seq and id
 //	store        insert events (interfaces in store.go), repeat.go reads back
 //	fanout.go    one envelope per message and inbox partition, to inbox.<q>
-//	inbox.go     the owner of partition q: stamp inbox seqs, insert blocks
+//	inbox.go     the owner of partition q
+//	commit.go    stamp inbox seqs, insert blocks, read back
 //	push.go      encode once, send to the gateways where users are attached
 //	attach.go    who is attached; ack.go cursors; read.go read marks, receipts
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
