@@ -41,6 +41,7 @@ func (a *all) startTransfer(ctx context.Context) error {
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
 		SendsPerSecond:     c.Limits.SendsPerSecond, SendBurst: c.Limits.SendBurst,
+		Retention: c.Retention.Inbox,
 	}, store, memoryQueue{a.queue}, a.registry, a.tokens, a.log)
 	a.started("transfer", server.Stop)
 	if err := server.Start(ctx); err != nil {

@@ -26,6 +26,7 @@ type Config struct {
 	Session   Session   `mapstructure:"session"`
 	Auth      Auth      `mapstructure:"auth"`
 	Limits    Limits    `mapstructure:"limits"`
+	Retention Retention `mapstructure:"retention"`
 	Store     Driver    `mapstructure:"store"`
 	Queue     Queue     `mapstructure:"queue"`
 	Registry  Driver    `mapstructure:"registry"`
@@ -115,6 +116,11 @@ type Auth struct {
 type Limits struct {
 	SendsPerSecond float64 `mapstructure:"sends_per_second"`
 	SendBurst      int     `mapstructure:"send_burst"`
+}
+
+// Retention says for how long what is over is kept.
+type Retention struct {
+	Inbox time.Duration `mapstructure:"inbox"` // 0 = for ever
 }
 
 // Driver is one of the store, the queue and the registry.

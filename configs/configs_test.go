@@ -46,6 +46,7 @@ func TestDefaults(t *testing.T) {
 		{c.Transfer.ConversationPartitions, 16},
 		{c.Transfer.InboxPartitions, 16},
 		{c.Session.HeartbeatSeconds, 30},
+		{c.Retention.Inbox, 30 * 24 * time.Hour},
 		{c.Session.Window, 256},
 		{c.Session.AuthTimeout, 5 * time.Second},
 		{c.Session.SlowTimeout, time.Minute},
@@ -119,6 +120,7 @@ session:
 		{c.Session.AuthTimeout, 7 * time.Second},
 		{c.Session.Window, 9},
 		{c.Session.HeartbeatSeconds, 30},
+		{c.Retention.Inbox, 30 * 24 * time.Hour},
 		{strings.Join(c.HTTP.CORSOrigins, " "), "https://a.example https://b.example"},
 	} {
 		if d.got != d.want {
@@ -154,6 +156,12 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an unknown driver", "queue: {driver: kafka}", `queue.driver: must be memory or rabbitmq, not "kafka"`},
 		{"a driver without an address", "store: {driver: mongo}", "store.uri: is needed by mongo"},
 		{"a bound below the backlog", "queue: {bound: 100}", "queue.bound: must be above transfer.backlog"},
+		{"a retention of nothing much", "retention: {inbox: 1ms}", "retention.inbox: must be at least 1s"},
+		{"a retention below zero", "retention: {inbox: -1h}", "retention.inbox: must be at least 1s"},
+		{
+			"a retention shorter than an outage", "queue: {driver: rabbitmq, uri: 'amqp://h/'}\nretention: {inbox: 10m}",
+			"retention.inbox: must be at least 1h0m0s",
+		},
 		{"a share above one", "tracing: {sample_rate: 1.5}", "tracing.sample_rate"},
 		{"no share", "tracing: {sample_rate: .nan}", "tracing.sample_rate"},
 		{"an unknown level", "log: {level: loud}", "log.level"},

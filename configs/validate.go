@@ -75,6 +75,19 @@ func (c *Config) validateTransfer(f *findings) {
 		f.add("limits.sends_per_second", "must be 0 to 1000000, not %v", n)
 	}
 	f.between("limits.send_burst", c.Limits.SendBurst, 0, 1e6)
+	if c.Retention.Inbox != 0 {
+		f.atLeast("retention.inbox", c.Retention.Inbox, c.leastRetention())
+	}
+}
+
+// leastRetention is for how long an inbox is kept at least. A queue that outlives
+// its process may deliver something again after an outage; what it became has to
+// be in the inbox still, or it would come twice.
+func (c *Config) leastRetention() time.Duration {
+	if c.Queue.Driver.Driver == "memory" {
+		return time.Second
+	}
+	return time.Hour
 }
 
 func (c *Config) validateSessions(f *findings) {

@@ -38,6 +38,7 @@ type Config struct {
 	DevicesPerPlatform     int           // live sessions of one user on one platform; 1
 	SendsPerSecond         float64       // per user; 0 = no limit
 	SendBurst              int           // per user; 2 * SendsPerSecond
+	Retention              time.Duration // for how long entries of inboxes are kept; 0 = for ever
 	ReceiptEvery           time.Duration // per kind, conversation and reader, and between two stores of cursors; 500 ms
 }
 
