@@ -69,7 +69,7 @@ func NewAll(ctx context.Context, config *configs.Config, options Options) (*App,
 
 func (a *all) startDrivers(ctx context.Context) error {
 	c := a.config
-	for name, driver := range map[string]string{"store": c.Store.Driver, "queue": c.Queue.Driver.Driver, "registry": c.Registry.Driver} {
+	for name, driver := range map[string]string{"store": c.Store.Driver, "queue": c.Queue.Driver.Driver, "registry": c.Registry.Driver.Driver} {
 		if driver != "sqlite" && driver != "memory" {
 			return fmt.Errorf("%s.driver: %s is not available yet", name, driver)
 		}

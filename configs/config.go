@@ -29,7 +29,7 @@ type Config struct {
 	Retention Retention `mapstructure:"retention"`
 	Store     Driver    `mapstructure:"store"`
 	Queue     Queue     `mapstructure:"queue"`
-	Registry  Driver    `mapstructure:"registry"`
+	Registry  Registry  `mapstructure:"registry"`
 	Cluster   Cluster   `mapstructure:"cluster"`
 	Tracing   Tracing   `mapstructure:"tracing"`
 	Shutdown  Shutdown  `mapstructure:"shutdown"`
@@ -130,10 +130,18 @@ type Driver struct {
 	URIFile string `mapstructure:"uri_file"`
 }
 
-// Queue is the queue's driver and the bound of the one in memory.
+// Queue is the queue's driver, the bound of the one in memory, and the heartbeat of
+// RabbitMQ.
 type Queue struct {
+	Driver    `mapstructure:",squash"`
+	Bound     int           `mapstructure:"bound"`
+	Heartbeat time.Duration `mapstructure:"heartbeat"`
+}
+
+// Registry is the registry's driver and the time that a dead server stays in etcd.
+type Registry struct {
 	Driver `mapstructure:",squash"`
-	Bound  int `mapstructure:"bound"`
+	TTL    time.Duration `mapstructure:"ttl"`
 }
 
 // Cluster is what separate servers share.

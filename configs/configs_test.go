@@ -55,7 +55,9 @@ func TestDefaults(t *testing.T) {
 		{c.Auth.RefreshTokenTTL, 30 * 24 * time.Hour},
 		{c.Store.Driver, "sqlite"},
 		{c.Queue.Driver.Driver, "memory"},
-		{c.Registry.Driver, "memory"},
+		{c.Registry.Driver.Driver, "memory"},
+		{c.Registry.TTL, 10 * time.Second},
+		{c.Queue.Heartbeat, 5 * time.Second},
 		{string(c.HTTP.ServiceKey), ""},
 	} {
 		if d.got != d.want {
@@ -162,6 +164,9 @@ func TestWhatIsRefused(t *testing.T) {
 			"a retention shorter than an outage", "queue: {driver: rabbitmq, uri: 'amqp://h/'}\nretention: {inbox: 10m}",
 			"retention.inbox: must be at least 1h0m0s",
 		},
+		{"a heartbeat too short", "queue: {heartbeat: 10ms}", "queue.heartbeat: must be at least 1s"},
+		{"a lease too short", "registry: {ttl: 1}", "registry.ttl: must be at least 1s"},
+		{"a lease of part of a second", "registry: {ttl: 2500ms}", "registry.ttl: must be whole seconds"},
 		{"a share above one", "tracing: {sample_rate: 1.5}", "tracing.sample_rate"},
 		{"no share", "tracing: {sample_rate: .nan}", "tracing.sample_rate"},
 		{"an unknown level", "log: {level: loud}", "log.level"},

@@ -110,9 +110,14 @@ func (c *Config) validateSessions(f *findings) {
 func (c *Config) validateDrivers(f *findings) {
 	f.driver("store", c.Store, "sqlite", "mongo")
 	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
-	f.driver("registry", c.Registry, "memory", "etcd")
+	f.driver("registry", c.Registry.Driver, "memory", "etcd")
 	if c.Queue.Bound <= c.Transfer.Backlog {
 		f.add("queue.bound", "must be above transfer.backlog (%d), not %d", c.Transfer.Backlog, c.Queue.Bound)
+	}
+	f.atLeast("queue.heartbeat", c.Queue.Heartbeat, time.Second)
+	f.atLeast("registry.ttl", c.Registry.TTL, time.Second)
+	if c.Registry.TTL%time.Second != 0 {
+		f.add("registry.ttl", "must be whole seconds, not %v", c.Registry.TTL)
 	}
 }
 
@@ -128,7 +133,7 @@ func (c *Config) CheckRole(role string) error {
 			f.add(key+".driver", "%s serves one process only; %s as a role of its own needs another", embedded, role)
 		}
 	}
-	shared("registry", c.Registry.Driver, "memory")
+	shared("registry", c.Registry.Driver.Driver, "memory")
 	if role == "http" || role == "transfer" {
 		shared("store", c.Store.Driver, "sqlite")
 		if c.Auth.Secret == "" {
