@@ -2,17 +2,13 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -20,10 +16,10 @@ import (
 // ports, data and log are its own, and it listens on the loopback address only. One
 // goroutine uses it.
 type Etcd struct {
-	dir    string
-	port   int // of clients
-	peers  int // of other members, of which there are none
-	server *process
+	service
+	dir   string
+	port  int // of clients
+	peers int // of other members, of which there are none
 }
 
 const (
@@ -47,7 +43,7 @@ func StartEtcd(ctx context.Context, dir string, port int) (*Etcd, error) {
 	if port != 0 {
 		ports[0] = port
 	}
-	e := &Etcd{dir: dir, port: ports[0], peers: ports[1]}
+	e := &Etcd{service: service{name: "etcd", patience: etcdEnd}, dir: dir, port: ports[0], peers: ports[1]}
 	if err := e.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -94,70 +90,12 @@ func (e *Etcd) arguments() []string {
 
 // healthy reports whether etcd has a leader, which is when it serves.
 func (e *Etcd) healthy(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URI()+"/health", nil)
-	if err != nil {
-		return false
-	}
-	request.Close = true
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	return err == nil && strings.Contains(string(text), `"true"`)
+	text, ok := health(ctx, e.URI())
+	return ok && strings.Contains(text, `"true"`)
 }
 
 // URI returns the address for clients, as registry.uri wants it.
 func (e *Etcd) URI() string { return etcdURL(e.port) }
-
-// PID returns the id of its process, or 0 when it does not run.
-func (e *Etcd) PID() int {
-	if e.server == nil {
-		return 0
-	}
-	return e.server.pid()
-}
-
-// Stop ends it; one that does not run is no error. The data stays.
-func (e *Etcd) Stop() error {
-	if e.server == nil {
-		return nil
-	}
-	if err := e.Resume(); err != nil { // a paused one would not hear it
-		return err
-	}
-	err := e.server.stop(etcdEnd)
-	e.server = nil
-	return err
-}
-
-// Kill ends it as kill -9 does.
-func (e *Etcd) Kill() {
-	if e.server != nil {
-		e.server.kill()
-		e.server = nil
-	}
-}
-
-// Pause stops it in its tracks, as SIGSTOP does: connections stay open and nothing
-// is answered until Resume.
-func (e *Etcd) Pause() error { return e.signal(syscall.SIGSTOP) }
-
-// Resume lets it go on after Pause.
-func (e *Etcd) Resume() error { return e.signal(syscall.SIGCONT) }
-
-func (e *Etcd) signal(signal os.Signal) error {
-	if e.server == nil {
-		return errors.New("etcd does not run")
-	}
-	if err := e.server.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("send %v to etcd: %w", signal, err)
-	}
-	return nil
-}
 
 func etcdURL(port int) string {
 	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))

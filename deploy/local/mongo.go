@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -22,10 +21,10 @@ const (
 // mongod as a replica set of one, or, where there is no mongod on PATH, the
 // stand-in of mongo_java.go. One goroutine uses it.
 type Mongo struct {
+	service
 	dir    string
 	port   int
 	memory bool // the stand-in keeps its data in memory only
-	server *process
 }
 
 // HasMongod reports whether a real MongoDB is installed here.
@@ -36,7 +35,7 @@ func HasMongod() bool {
 
 // HasMongo reports whether StartMongo can start anything: mongod, or a Java for the
 // stand-in, and Maven unless the stand-in has been fetched before.
-func HasMongo() bool { return HasMongod() || hasMongoJava() }
+func HasMongo() bool { return HasMongod() || standIn().available() }
 
 // MongoOptions of StartMongo; the zero value is good.
 type MongoOptions struct {
@@ -47,7 +46,7 @@ type MongoOptions struct {
 // StartMongo starts a MongoDB with all its files in dir and waits until it can be
 // written to, at most a minute, and longer only for the stand-in's first download.
 func StartMongo(ctx context.Context, dir string, options MongoOptions) (*Mongo, error) {
-	m := &Mongo{dir: dir, port: options.Port, memory: options.Memory}
+	m := &Mongo{service: service{name: "MongoDB", patience: mongoEnd}, dir: dir, port: options.Port, memory: options.Memory}
 	if m.port == 0 {
 		ports, err := freePorts(1)
 		if err != nil {
@@ -122,50 +121,4 @@ func (m *Mongo) URI() string {
 		return "mongodb://" + m.address()
 	}
 	return "mongodb://" + m.address() + "/?replicaSet=" + mongoSet
-}
-
-// PID returns the id of its process, or 0 when it does not run.
-func (m *Mongo) PID() int {
-	if m.server == nil {
-		return 0
-	}
-	return m.server.pid()
-}
-
-// Stop ends it; one that does not run is no error. The data stays.
-func (m *Mongo) Stop() error {
-	if m.server == nil {
-		return nil
-	}
-	if err := m.Resume(); err != nil { // a paused one would not hear it
-		return err
-	}
-	err := m.server.stop(mongoEnd)
-	m.server = nil
-	return err
-}
-
-// Kill ends it as kill -9 does. The stand-in may forget its last second.
-func (m *Mongo) Kill() {
-	if m.server != nil {
-		m.server.kill()
-		m.server = nil
-	}
-}
-
-// Pause stops it in its tracks, as SIGSTOP does: connections stay open and nothing
-// is answered until Resume.
-func (m *Mongo) Pause() error { return m.signal(syscall.SIGSTOP) }
-
-// Resume lets it go on after Pause.
-func (m *Mongo) Resume() error { return m.signal(syscall.SIGCONT) }
-
-func (m *Mongo) signal(signal os.Signal) error {
-	if m.server == nil {
-		return errors.New("MongoDB does not run")
-	}
-	if err := m.server.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("send %v to MongoDB: %w", signal, err)
-	}
-	return nil
 }

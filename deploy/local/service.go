@@ -1,0 +1,84 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+)
+
+// service is a server of one process that may be ended, started again and paused.
+type service struct {
+	name     string
+	patience time.Duration // with one that is told to stop
+	server   *process      // nil: it does not run
+}
+
+// PID returns the id of its process, or 0 when it does not run.
+func (s *service) PID() int {
+	if s.server == nil {
+		return 0
+	}
+	return s.server.pid()
+}
+
+// Stop ends it; one that does not run is no error. Its files stay.
+func (s *service) Stop() error {
+	if s.server == nil {
+		return nil
+	}
+	if err := s.Resume(); err != nil { // a paused one would not hear it
+		return err
+	}
+	err := s.server.stop(s.patience)
+	s.server = nil
+	return err
+}
+
+// Kill ends it as kill -9 does.
+func (s *service) Kill() {
+	if s.server != nil {
+		s.server.kill()
+		s.server = nil
+	}
+}
+
+// Pause stops it in its tracks, as SIGSTOP does: connections stay open and nothing
+// is answered until Resume.
+func (s *service) Pause() error { return s.signal(syscall.SIGSTOP) }
+
+// Resume lets it go on after Pause.
+func (s *service) Resume() error { return s.signal(syscall.SIGCONT) }
+
+func (s *service) signal(signal os.Signal) error {
+	if s.server == nil {
+		return errors.New(s.name + " does not run")
+	}
+	if err := s.server.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to %s: %w", signal, s.name, err)
+	}
+	return nil
+}
+
+// health asks a server for /health, for a second at most; ok says that it answered
+// 200, with which text.
+func health(ctx context.Context, uri string) (text string, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, uri+"/health", nil)
+	if err != nil {
+		return "", false
+	}
+	request.Close = true
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", false
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
+	return string(body), err == nil && answer.StatusCode == http.StatusOK
+}
