@@ -53,6 +53,7 @@ var suites = []string{".", "proto", "transfer", "session", "http"}
 var dependencies = map[string][]string{
 	"github.com/HdrHistogram/hdrhistogram-go": {"bench"},
 	"github.com/danielgtaylor/huma":           {"http"},
+	"github.com/fsnotify/fsnotify":            {"common/certificates"},
 	"github.com/golang-jwt/jwt":               {"common/jwt"},
 	"github.com/google/uuid":                  {"transfer", "client", "bench"},
 	"github.com/gorilla/websocket":            {"websocket", "client"},

@@ -144,8 +144,10 @@ type Registry struct {
 	TTL    time.Duration `mapstructure:"ttl"`
 }
 
-// Cluster is what separate servers share.
+// Cluster is how separate servers know each other.
 type Cluster struct {
+	TLS        `mapstructure:",squash"`
+	CAFile     string `mapstructure:"tls_ca_file"`
 	SecretFile string `mapstructure:"secret_file"`
 	Secret     Secret `mapstructure:"-"`
 }

@@ -153,6 +153,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"nobody can dial it", "tcp: {listen: ':8082'}", "tcp.advertise"},
 		{"told an address nobody can dial", "tcp: {advertise: '0.0.0.0:1'}", "tcp.advertise"},
 		{"half of a key pair", "http: {tls_key_file: k.pem}", "http.tls_cert_file"},
+		{"authorities alone", "cluster: {tls_ca_file: ca.pem}", "cluster.tls_ca_file: needs cluster.tls_cert_file"},
 		{"an origin with a path", "websocket: {origins: ['https://a.example/x']}", "websocket.origins"},
 		{"no network", "http: {trusted_proxies: [10.0.0.1]}", "http.trusted_proxies"},
 		{"an unknown driver", "queue: {driver: kafka}", `queue.driver: must be memory or rabbitmq, not "kafka"`},

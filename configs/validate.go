@@ -57,6 +57,10 @@ func (c *Config) validateListeners(f *findings) {
 	f.tls("http", c.HTTP.TLS)
 	f.tls("websocket", c.WebSocket.TLS)
 	f.tls("tcp", c.TCP.TLS)
+	f.tls("cluster", c.Cluster.TLS)
+	if c.Cluster.CAFile != "" && c.Cluster.CertFile == "" {
+		f.add("cluster.tls_ca_file", "needs cluster.tls_cert_file: with it both sides show a certificate")
+	}
 	f.origins("http.cors_origins", c.HTTP.CORSOrigins)
 	f.origins("websocket.origins", c.WebSocket.Origins)
 	for _, network := range c.HTTP.TrustedProxies {
