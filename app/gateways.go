@@ -31,8 +31,8 @@ type listener interface {
 	Stop(ctx context.Context) error
 }
 
-func (a *all) startWebSocket(ctx context.Context) error {
-	c := a.config.WebSocket
+func (p *process) startWebSocket(ctx context.Context) error {
+	c := p.config.WebSocket
 	certificate, err := loadTLS(c.TLS, "websocket")
 	if err != nil {
 		return err
@@ -41,15 +41,15 @@ func (a *all) startWebSocket(ctx context.Context) error {
 	if certificate != nil {
 		scheme = "wss"
 	}
-	return a.startGateway(ctx, "websocket", c.Advertise, scheme, websocket.Path, func(hub *session.Hub, log *slog.Logger) listener {
+	return p.startGateway(ctx, "websocket", c.Advertise, scheme, websocket.Path, func(hub *session.Hub, log *slog.Logger) listener {
 		return websocket.New(websocket.Config{
-			Listen: c.Listen, Origins: c.Origins, HTTPPort: a.httpPort(), TLS: certificate,
+			Listen: c.Listen, Origins: c.Origins, HTTPPort: p.httpPort(), TLS: certificate,
 		}, hub, log)
 	})
 }
 
-func (a *all) startTCP(ctx context.Context) error {
-	c := a.config.TCP
+func (p *process) startTCP(ctx context.Context) error {
+	c := p.config.TCP
 	certificate, err := loadTLS(c.TLS, "tcp")
 	if err != nil {
 		return err
@@ -58,31 +58,31 @@ func (a *all) startTCP(ctx context.Context) error {
 	if certificate != nil {
 		scheme = "tls"
 	}
-	return a.startGateway(ctx, "tcp", c.Advertise, scheme, "", func(hub *session.Hub, log *slog.Logger) listener {
+	return p.startGateway(ctx, "tcp", c.Advertise, scheme, "", func(hub *session.Hub, log *slog.Logger) listener {
 		return tcp.New(tcp.Config{Listen: c.Listen, TLS: certificate}, hub, log)
 	})
 }
 
 // startGateway starts a server of live connections: its link to the transfers, its
 // hub of sessions and its listener; last, clients may learn of it.
-func (a *all) startGateway(ctx context.Context, role, advertise, scheme, path string,
+func (p *process) startGateway(ctx context.Context, role, advertise, scheme, path string,
 	build func(*session.Hub, *slog.Logger) listener,
 ) error {
-	log := a.log.With("server", role)
-	link, id, err := a.link(role)
+	log := p.log.With("server", role)
+	link, id, err := p.link(role)
 	if err != nil {
 		return err
 	}
-	c := a.config.Session
+	c := p.config.Session
 	hub := session.NewHub(session.Config{
-		ServerVersion: a.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
+		ServerVersion: p.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
 		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
 	}, link, log)
 	server := build(hub, log)
 	if err := server.Start(); err != nil {
 		return err
 	}
-	a.started(role, func(ctx context.Context) error {
+	p.started(role, func(ctx context.Context) error {
 		patient, cancel := context.WithTimeout(ctx, drainPatience)
 		defer cancel()
 		if err := hub.Drain(patient, drainRetry); err != nil {
@@ -93,18 +93,18 @@ func (a *all) startGateway(ctx context.Context, role, advertise, scheme, path st
 		return errors.Join(hub.Stop(ctx), <-stopped)
 	})
 	address := server.Addr().String()
-	a.Addresses[role+".listen"] = address
+	p.Addresses[role+".listen"] = address
 	if advertise == "" {
 		advertise = address
 	}
 	url := scheme + "://" + advertise + path
-	a.Addresses[role+".url"] = url
-	return a.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: url})
+	p.Addresses[role+".url"] = url
+	return p.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: url}, hub.Connections)
 }
 
 // httpPort is the port of the http server, whose pages may connect.
-func (a *all) httpPort() string {
-	_, port, err := net.SplitHostPort(a.Addresses["http.listen"])
+func (p *process) httpPort() string {
+	_, port, err := net.SplitHostPort(p.Addresses["http.listen"])
 	if err != nil {
 		return ""
 	}

@@ -14,12 +14,12 @@ import (
 
 // startHTTP starts the http server. It reaches the pipeline over a link of its own,
 // as a gateway does.
-func (a *all) startHTTP(ctx context.Context) error {
-	link, id, err := a.link("http")
+func (p *process) startHTTP(ctx context.Context) error {
+	link, id, err := p.link("http")
 	if err != nil {
 		return err
 	}
-	config, err := a.httpConfig()
+	config, err := p.httpConfig()
 	if err != nil {
 		return err
 	}
@@ -28,33 +28,33 @@ func (a *all) startHTTP(ctx context.Context) error {
 		return fmt.Errorf("password hashing: %w", err)
 	}
 	server, err := http.New(config, http.Services{
-		Accounts: a.store, Devices: a.store, Histories: a.store,
-		Pipeline: session.NewCaller(link), Discovery: a.registry, Tokens: a.tokens, Passwords: passwords,
-	}, a.log.With("server", "http"))
+		Accounts: p.store, Devices: p.store, Histories: p.store,
+		Pipeline: session.NewCaller(link), Discovery: p.registry, Tokens: p.tokens, Passwords: passwords,
+	}, p.log.With("server", "http"))
 	if err != nil {
 		return err
 	}
 	if err := server.Start(ctx); err != nil {
 		return err
 	}
-	a.started("http", func(ctx context.Context) error {
+	p.started("http", func(ctx context.Context) error {
 		patient, cancel := context.WithTimeout(ctx, drainPatience) // the pipeline after it needs time too
 		defer cancel()
 		return server.Stop(patient)
 	})
-	a.watch("http", server.Failed())
-	a.Addresses["http.listen"] = server.Addr()
-	a.Addresses["http.url"] = "http://" + server.Addr()
+	p.watch("http", server.Failed())
+	p.Addresses["http.listen"] = server.Addr()
+	p.Addresses["http.url"] = "http://" + server.Addr()
 	if config.TLS != nil {
-		a.Addresses["http.url"] = "https://" + server.Addr()
+		p.Addresses["http.url"] = "https://" + server.Addr()
 	}
-	return a.register(ctx, im.Server{ID: id, Role: "http", Address: server.Addr()})
+	return p.register(ctx, im.Server{ID: id, Role: "http", Address: server.Addr()}, nil)
 }
 
-func (a *all) httpConfig() (http.Config, error) {
-	c := a.config
+func (p *process) httpConfig() (http.Config, error) {
+	c := p.config
 	key := string(c.HTTP.ServiceKey)
-	if key == "" {
+	if key == "" && c.Embedded() {
 		var err error
 		if key, err = secret(c.DataDir, "service.key"); err != nil {
 			return http.Config{}, fmt.Errorf("http.service_key: %w", err)
@@ -62,7 +62,7 @@ func (a *all) httpConfig() (http.Config, error) {
 	}
 	// Refresh tokens are signed by a key of their own, derived from the secret that
 	// access tokens are signed by.
-	refresh := sha256.Sum256([]byte("im refresh tokens\x00" + a.secret))
+	refresh := sha256.Sum256([]byte("im refresh tokens\x00" + p.secret))
 	proxies := make([]netip.Prefix, 0, len(c.HTTP.TrustedProxies))
 	for _, text := range c.HTTP.TrustedProxies {
 		prefix, err := netip.ParsePrefix(text)
@@ -76,7 +76,7 @@ func (a *all) httpConfig() (http.Config, error) {
 		return http.Config{}, err
 	}
 	return http.Config{
-		Listen: c.HTTP.Listen, TLS: certificate, Version: a.options.Version,
+		Listen: c.HTTP.Listen, TLS: certificate, Version: p.options.Version,
 		RefreshSecret: refresh[:], AccessTTL: c.Auth.AccessTokenTTL, RefreshTTL: c.Auth.RefreshTokenTTL,
 		ServiceKey: key, CORSOrigins: c.HTTP.CORSOrigins, Proxies: proxies,
 		LoginsPerName:    http.Rate{Burst: c.Auth.LoginsPerName, Every: c.Auth.LoginsPerNameEvery},

@@ -5,100 +5,85 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/im-transfer/im"
-	"github.com/im-transfer/im/common/memory"
-	"github.com/im-transfer/im/proto/codec"
-	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/session"
 	"github.com/im-transfer/im/transfer"
 )
 
-// memoryQueue gives the queue in memory the interface's result type.
-type memoryQueue struct{ *memory.Queue }
-
-// Consume becomes a partition's consumer.
-func (q memoryQueue) Consume(ctx context.Context, topic string, partition int) (transfer.Consumer, error) {
-	return q.Queue.Consume(ctx, topic, partition)
-}
-
-// startTransfer starts the pipeline and the in-memory listener that the other
-// servers of the process reach it by.
-func (a *all) startTransfer(ctx context.Context) error {
-	c := a.config
-	var store transfer.Store = a.store
-	if a.options.WrapStore != nil {
-		store = a.options.WrapStore(store)
+// startTransfer starts the pipeline, and then lets the other servers in. At the end
+// the pipeline stops first: while it finishes what is in hand its streams carry the
+// answers.
+func (p *process) startTransfer(ctx context.Context) error {
+	listener, address, err := p.listenTransfer(ctx)
+	if err != nil {
+		return err
+	}
+	wire := newWire(listener)
+	p.started("grpc", wire.stop)
+	p.watch("grpc", wire.failed)
+	c := p.config
+	var store transfer.Store = p.store
+	if p.options.WrapStore != nil {
+		store = p.options.WrapStore(store)
 	}
 	server := transfer.New(transfer.Config{
-		ServerID: im.NewID(), Address: "transfer",
+		ServerID: im.NewID(), Address: address,
 		ConversationPartitions: c.Transfer.ConversationPartitions, InboxPartitions: c.Transfer.InboxPartitions,
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
 		SendsPerSecond:     c.Limits.SendsPerSecond, SendBurst: c.Limits.SendBurst,
 		Retention: c.Retention.Inbox,
-	}, store, memoryQueue{a.queue}, a.registry, a.tokens, a.log)
-	a.started("transfer", server.Stop)
+	}, store, p.queue, p.registry, p.tokens, p.log)
+	p.started("transfer", server.Stop)
 	if err := server.Start(ctx); err != nil {
 		return fmt.Errorf("start transfer: %w", err)
 	}
-	a.watch("transfer", server.Failed())
-	a.wire = newWire(server)
-	a.started("grpc", a.wire.stop)
+	p.watch("transfer", server.Failed())
+	wire.serve(server)
 	return nil
 }
 
-// wire is the gRPC server of the transfer on a listener in memory.
-type wire struct {
-	listener *bufconn.Listener
-	server   *grpc.Server
-	serving  sync.WaitGroup
-}
-
-// maxMessage bounds one message from a transfer: its pushes are bounded at 1 MiB,
-// its replies by the gateway's credit.
-const maxMessage = 16 << 20
-
-// wireBuffer is the bytes that a connection in memory holds in each direction.
-const wireBuffer = 256 << 10
-
-func newWire(server imv1.TransferServer) *wire {
-	w := &wire{listener: bufconn.Listen(wireBuffer), server: grpc.NewServer(grpc.ForceServerCodecV2(codec.New()))}
-	imv1.RegisterTransferServer(w.server, server)
-	w.serving.Go(func() { _ = w.server.Serve(w.listener) }) // it ends with stop only
-	return w
-}
-
-func (w *wire) stop(context.Context) error {
-	w.server.Stop()
-	w.serving.Wait()
-	return nil
-}
-
-func (w *wire) dial(context.Context, string) (grpc.ClientConnInterface, error) {
-	return grpc.NewClient("passthrough:///transfer",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return w.listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+// listenTransfer opens the listener that the transfer is reached by: in memory
+// where all servers are in this process. It returns the address that others dial.
+func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, error) {
+	if p.config.Embedded() {
+		listener := bufconn.Listen(wireBuffer)
+		p.dial = dialMemory(listener)
+		return listener, "transfer", nil
+	}
+	c := p.config.Transfer
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, "", fmt.Errorf("transfer.listen: %w", err)
+	}
+	address := listener.Addr().String()
+	p.Addresses["transfer.listen"] = address
+	if c.Advertise != "" {
+		address = c.Advertise
+	}
+	return listener, address, nil
 }
 
 // link starts a link of a role to the transfers.
-func (a *all) link(role string) (*session.Link, string, error) {
+func (p *process) link(role string) (*session.Link, string, error) {
+	if p.dial == nil {
+		p.dial = dialNetwork(grpc.WithTransportCredentials(insecure.NewCredentials()))
+	}
 	id := im.NewID()
 	link := session.NewLink(session.LinkConfig{
-		ServerID: id, Role: role, InboxPartitions: a.config.Transfer.InboxPartitions,
-		Servers: a.registry, Dial: a.wire.dial,
-	}, a.log.With("server", role))
-	a.started(role+" link", link.Stop)
+		ServerID: id, Role: role, InboxPartitions: p.config.Transfer.InboxPartitions,
+		Servers: p.registry, Dial: p.dial,
+	}, p.log.With("server", role))
+	p.started(role+" link", link.Stop)
 	if err := link.Start(); err != nil {
 		return nil, "", fmt.Errorf("start the link of the %s server: %w", role, err)
 	}
-	a.ready = append(a.ready, func() error {
+	p.ready = append(p.ready, func() error {
 		if !link.Ready() {
 			return errors.New("the " + role + " server has no transfer")
 		}

@@ -163,6 +163,10 @@ type Shutdown struct {
 	Timeout time.Duration `mapstructure:"timeout"`
 }
 
+// Embedded reports whether everything is kept in one process. Else all drivers are
+// distributed ones.
+func (c *Config) Embedded() bool { return c.Store.Driver == "sqlite" }
+
 // AdminListen returns where the operators' listener of a role is: "all", "http",
 // "websocket", "tcp" or "transfer".
 func (c *Config) AdminListen(role string) string {

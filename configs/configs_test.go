@@ -242,9 +242,9 @@ func TestRoles(t *testing.T) {
 		t.Errorf("all: %v", err)
 	}
 	for role, says := range map[string][]string{
-		"websocket": {"registry.driver", "cluster.secret"},
-		"http":      {"registry.driver", "cluster.secret", "store.driver", "auth.secret"},
-		"transfer":  {"registry.driver", "cluster.secret", "store.driver", "auth.secret", "queue.driver"},
+		"websocket": {"store.driver", "cluster.secret"},
+		"http":      {"store.driver", "cluster.secret", "auth.secret"},
+		"transfer":  {"store.driver", "cluster.secret", "auth.secret"},
 	} {
 		err := c.CheckRole(role)
 		for _, what := range says {

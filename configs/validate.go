@@ -115,6 +115,10 @@ func (c *Config) validateDrivers(f *findings) {
 	f.driver("store", c.Store, "sqlite", "mongo")
 	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
 	f.driver("registry", c.Registry.Driver, "memory", "etcd")
+	if n := c.distributed(); n != 0 && n != 3 {
+		f.add("store.driver", "queue.driver and registry.driver are sqlite, memory and memory, or mongo, rabbitmq and etcd; not %s, %s and %s",
+			c.Store.Driver, c.Queue.Driver.Driver, c.Registry.Driver.Driver)
+	}
 	if c.Queue.Bound <= c.Transfer.Backlog {
 		f.add("queue.bound", "must be above transfer.backlog (%d), not %d", c.Transfer.Backlog, c.Queue.Bound)
 	}
@@ -125,27 +129,29 @@ func (c *Config) validateDrivers(f *findings) {
 	}
 }
 
+// distributed counts the drivers that several processes can share.
+func (c *Config) distributed() int {
+	n := 0
+	for _, driver := range []string{c.Store.Driver, c.Queue.Driver.Driver, c.Registry.Driver.Driver} {
+		if driver == "mongo" || driver == "rabbitmq" || driver == "etcd" {
+			n++
+		}
+	}
+	return n
+}
+
 // CheckRole says what is missing to run one role, "http", "websocket", "tcp" or
-// "transfer", as a process of its own; nothing ever is for "all".
+// "transfer", as a process of its own, or "all" of them on distributed drivers.
 func (c *Config) CheckRole(role string) error {
 	var f findings
-	if role == "all" {
+	switch {
+	case role == "all" && c.Embedded():
 		return nil
+	case c.Embedded():
+		f.add("store.driver", "the embedded drivers serve one process only; %s as a role of its own needs mongo, rabbitmq and etcd", role)
 	}
-	shared := func(key, driver, embedded string) {
-		if driver == embedded {
-			f.add(key+".driver", "%s serves one process only; %s as a role of its own needs another", embedded, role)
-		}
-	}
-	shared("registry", c.Registry.Driver.Driver, "memory")
-	if role == "http" || role == "transfer" {
-		shared("store", c.Store.Driver, "sqlite")
-		if c.Auth.Secret == "" {
-			f.add("auth.secret", "is needed by %s: give it as %s or auth.secret_file", role, Variable("auth.secret"))
-		}
-	}
-	if role == "transfer" {
-		shared("queue", c.Queue.Driver.Driver, "memory")
+	if role != "websocket" && role != "tcp" && c.Auth.Secret == "" {
+		f.add("auth.secret", "is needed by %s: give it as %s or auth.secret_file", role, Variable("auth.secret"))
 	}
 	if c.Cluster.Secret == "" {
 		f.add("cluster.secret", "is needed by %s: give it as %s or cluster.secret_file", role, Variable("cluster.secret"))

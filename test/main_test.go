@@ -67,7 +67,7 @@ func beServer(text string) error {
 		}
 		options.WrapStore = func(store transfer.Store) transfer.Store { return &crashStore{Store: store, point: point, die: dieNow} }
 	}
-	servers, err := app.NewAll(ctx, config, options)
+	servers, err := app.New(ctx, app.All, config, options)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (s *server) startHere() {
 		s.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	s.here, err = app.NewAll(context.Background(), config, app.Options{Version: "test", Log: log})
+	s.here, err = app.New(context.Background(), app.All, config, app.Options{Version: "test", Log: log})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -60,6 +60,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Facts are the cluster facts that a configuration goes with.
+func (c Config) Facts() im.ClusterFacts {
+	return im.ClusterFacts{
+		ConversationPartitions: c.ConversationPartitions,
+		InboxPartitions:        c.InboxPartitions,
+		Prefetch:               c.Prefetch,
+		Format:                 1,
+	}
+}
+
 // Server is a transfer server: the pipeline's steps for the partitions that it
 // owns, and the service that gateways call.
 type Server struct {
@@ -112,12 +122,7 @@ func monotonic() func() time.Time {
 // what a former process left in the store's outbox, and registers the server.
 // Nothing is accepted before it returns.
 func (s *Server) Start(ctx context.Context) error {
-	facts := im.ClusterFacts{
-		ConversationPartitions: s.config.ConversationPartitions,
-		InboxPartitions:        s.config.InboxPartitions,
-		Prefetch:               s.config.Prefetch,
-		Format:                 1,
-	}
+	facts := s.config.Facts()
 	inForce, err := s.registry.Facts(ctx, facts)
 	if err != nil {
 		return fmt.Errorf("read cluster facts: %w", err)

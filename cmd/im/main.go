@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/im-transfer/im/app"
 )
 
 func main() {
@@ -24,10 +26,16 @@ func main() {
 }
 
 func newRootCommand() *cobra.Command {
-	root := newAllCommand()
+	root := newServeCommand(app.All, "Run every server in one process")
 	root.Use, root.Short = "im", "An instant-messaging server whose guarantees you can check"
 	root.Long = root.Short + ".\n\nWithout a subcommand it runs every server in one process, with its data under ./data."
 	root.SilenceUsage, root.SilenceErrors = true, true
-	root.AddCommand(newAllCommand(), newConfigCommand(), newChatCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(
+		newServeCommand(app.All, "Run every server in one process"),
+		newServeCommand(app.HTTP, "Run the http server: accounts, gateway API, messages and history over HTTP"),
+		newServeCommand(app.WebSocket, "Run the websocket server: devices that connect by WebSocket"),
+		newServeCommand(app.TCP, "Run the tcp server: devices that connect by TCP"),
+		newServeCommand(app.Transfer, "Run the transfer server: the message pipeline"),
+		newConfigCommand(), newChatCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }

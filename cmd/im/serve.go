@@ -39,10 +39,11 @@ func (s *settings) load() (*configs.Config, error) {
 	return configs.Load(s.file, overrides)
 }
 
-func newAllCommand() *cobra.Command {
+// newServeCommand runs one role, or app.All of them, until a signal.
+func newServeCommand(role, short string) *cobra.Command {
 	var s settings
 	command := &cobra.Command{
-		Use: "all", Short: "Run every server in one process", Args: cobra.NoArgs,
+		Use: role, Short: short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := s.load()
 			if err != nil {
@@ -52,11 +53,15 @@ func newAllCommand() *cobra.Command {
 			for _, name := range configs.Unknown(os.Environ()) {
 				log.Warn("the environment has a variable that looks like a setting and is none", "variable", name)
 			}
-			servers, err := app.NewAll(c.Context(), config, app.Options{Version: version(), Log: log})
+			servers, err := app.New(c.Context(), role, config, app.Options{Version: version(), Log: log})
 			if err != nil {
 				return err
 			}
-			greet(c.OutOrStdout(), servers)
+			if role == app.All {
+				greet(c.OutOrStdout(), servers)
+			} else {
+				log.Info("ready", "role", role, "admin", servers.Addresses["admin.listen"])
+			}
 			return serve(c.Context(), servers, config.Shutdown.Timeout, log)
 		},
 	}
@@ -81,6 +86,10 @@ func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *sl
 // greet says where everything is, and what to do next.
 func greet(w io.Writer, servers *app.App) {
 	a := servers.Addresses
+	kept := "the data stays in " + a["data_dir"]
+	if a["data_dir"] == "" {
+		kept = "the data stays in the store"
+	}
 	chat := "go run ./cmd/im chat"
 	if a["http.url"] != defaultServer {
 		chat += " --server " + a["http.url"]
@@ -97,8 +106,8 @@ Talk to yourself, in two other terminals:
   %[5]s --user alice --password correct-horse --register
   %[5]s --user bob --password correct-horse --register --to alice
 
-Ctrl-C stops it; the data stays in %[6]s.
-`, a["http.url"], a["websocket.url"], a["tcp.url"], a["admin.listen"], chat, a["data_dir"])
+Ctrl-C stops it; %[6]s.
+`, a["http.url"], a["websocket.url"], a["tcp.url"], a["admin.listen"], chat, kept)
 }
 
 func newLogger(w io.Writer, config configs.Log) *slog.Logger {

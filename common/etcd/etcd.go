@@ -53,7 +53,8 @@ type Options struct {
 	TTL time.Duration
 	// Timeout bounds every call that asks etcd; 0 = 5 s.
 	Timeout time.Duration
-	// Wait is how long Open waits for an etcd that does not answer; 0 = 10 s.
+	// Wait is how long Open waits for an etcd that does not answer; 0 = 10 s, less =
+	// as long as the context.
 	Wait time.Duration
 	Log  *slog.Logger // nil = the default
 }
@@ -94,7 +95,10 @@ func Open(ctx context.Context, options Options) (*Registry, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	m := &mirror{registry: r, unread: map[string]bool{}}
-	bounded, cancel := context.WithTimeout(ctx, options.Wait)
+	bounded, cancel := ctx, func() {}
+	if options.Wait > 0 {
+		bounded, cancel = context.WithTimeout(ctx, options.Wait)
+	}
 	defer cancel()
 	if err := r.connect(bounded, config, m); err != nil {
 		r.cancel()

@@ -27,6 +27,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
 	"github.com/im-transfer/im"
 )
@@ -40,7 +41,7 @@ const (
 
 // Options of a Store; the zero value is good.
 type Options struct {
-	Database string        // "im" if empty
+	Database string        // the URI's if empty, or else "im"
 	Timeout  time.Duration // of one call, server selection included; 10 s if 0
 	PoolSize int           // connections at most; 100 if 0
 
@@ -49,9 +50,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Database == "" {
-		o.Database = "im"
-	}
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
@@ -72,10 +70,13 @@ type Store struct {
 }
 
 // Open connects to a URI, makes the collections' indexes and the store's row if
-// they are missing, and checks them. It fails when the database was written by a
-// newer version.
+// they are missing, and checks them. It waits for a server that is away until the
+// context ends, and fails when the database was written by a newer version.
 func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 	o = o.withDefaults()
+	if o.Database == "" {
+		o.Database = databaseOf(uri)
+	}
 	journal := true
 	settings := options.Client().ApplyURI(uri).
 		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &journal}).
@@ -90,11 +91,35 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 	}
 	s := &Store{client: client, collections: collectionsOf(client.Database(o.Database))}
 	s.close = sync.OnceValue(func() error { return client.Disconnect(context.Background()) })
-	if err := s.prepare(ctx); err != nil {
+	if err := s.await(ctx); err != nil {
 		_ = s.Close() // nothing was in use
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
+}
+
+// databaseOf returns the database that a URI names, or "im".
+func databaseOf(uri string) string {
+	if parsed, err := connstring.Parse(uri); err == nil && parsed.Database != "" {
+		return parsed.Database
+	}
+	return "im" // what is wrong with the URI the driver says
+}
+
+// await prepares the store as soon as there is a primary to do it with.
+func (s *Store) await(ctx context.Context) error {
+	const pause = 200 * time.Millisecond
+	for {
+		err := s.prepare(ctx)
+		if err == nil || ctx.Err() != nil || !mongo.IsTimeout(err) && !mongo.IsNetworkError(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (s *Store) prepare(ctx context.Context) error {

@@ -74,7 +74,7 @@ func start(t *testing.T, settings ...setting) *world {
 	if w.tokens, err = jwt.New(jwt.Config{Secret: []byte(tokenSecret)}); err != nil {
 		t.Fatal(err)
 	}
-	if w.app, err = app.NewAll(t.Context(), c, options); err != nil {
+	if w.app, err = app.New(t.Context(), app.All, c, options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
