@@ -28,25 +28,20 @@ func (d *conversationDocument) conversation() im.Conversation {
 	}
 }
 
-// stayKey is the _id of a member.
-type stayKey struct {
+type memberDocument struct {
 	ConversationID string `bson:"conversation_id"`
 	UserID         string `bson:"user_id"`
 	JoinedSeq      int64  `bson:"joined_seq"`
-}
-
-type memberDocument struct {
-	Key          stayKey `bson:"_id"`
-	LeftSeq      int64   `bson:"left_seq"`
-	Role         string  `bson:"role"`
-	MutedUntilMs int64   `bson:"muted_until_ms"`
-	Blocked      bool    `bson:"blocked"`
-	Seq          int64   `bson:"seq"`
+	LeftSeq        int64  `bson:"left_seq"`
+	Role           string `bson:"role"`
+	MutedUntilMs   int64  `bson:"muted_until_ms"`
+	Blocked        bool   `bson:"blocked"`
+	Seq            int64  `bson:"seq"`
 }
 
 func (d *memberDocument) member() im.Member {
 	return im.Member{
-		ConversationID: d.Key.ConversationID, UserID: d.Key.UserID, JoinedSeq: d.Key.JoinedSeq, LeftSeq: d.LeftSeq,
+		ConversationID: d.ConversationID, UserID: d.UserID, JoinedSeq: d.JoinedSeq, LeftSeq: d.LeftSeq,
 		Role: d.Role, MutedUntilMs: d.MutedUntilMs, Blocked: d.Blocked, Seq: d.Seq,
 	}
 }
@@ -94,7 +89,7 @@ func (s *Store) conversationRows(ctx context.Context, ids []string) (map[string]
 // present returns the stays that have not ended, by conversation.
 func (s *Store) present(ctx context.Context, ids []string) (map[string][]im.Member, error) {
 	rows, err := find[memberDocument](ctx, s.members, query{filter: bson.D{
-		{Key: "_id.conversation_id", Value: bson.D{{Key: "$in", Value: ids}}},
+		{Key: "conversation_id", Value: bson.D{{Key: "$in", Value: ids}}},
 		{Key: "left_seq", Value: int64(im.Forever)},
 	}})
 	members := make(map[string][]im.Member)
@@ -151,14 +146,14 @@ func (s *Store) Project(ctx context.Context, conversations []im.Conversation, me
 }
 
 func projectMember(m *im.Member) []mongo.WriteModel {
-	id := stayKey{m.ConversationID, m.UserID, m.JoinedSeq}
+	of := stayKey(m)
 	columns := bson.D{
 		{Key: "left_seq", Value: m.LeftSeq}, {Key: "role", Value: m.Role}, {Key: "muted_until_ms", Value: m.MutedUntilMs},
 		{Key: "blocked", Value: m.Blocked}, {Key: "seq", Value: m.Seq},
 	}
 	return []mongo.WriteModel{
-		upsert(id, bson.D{{Key: "$setOnInsert", Value: columns}}),
-		newer(id, "seq", m.Seq, columns),
+		upsert(of, bson.D{{Key: "$setOnInsert", Value: columns}}),
+		newer(of, "seq", m.Seq, columns),
 	}
 }
 
@@ -172,22 +167,13 @@ func projectConversation(c *im.Conversation) []mongo.WriteModel {
 	first := append(bson.D{
 		{Key: "type", Value: c.Type}, {Key: "key", Value: c.Key}, {Key: "created_ms", Value: c.CreatedAt},
 	}, applied...)
-	models := []mongo.WriteModel{upsert(c.ID, bson.D{
+	of := conversationKey(c.ID)
+	models := []mongo.WriteModel{upsert(of, bson.D{
 		{Key: "$max", Value: bson.D{{Key: "last_seq", Value: c.LastSeq}, {Key: "last_at_ms", Value: c.LastAtMs}}},
 		{Key: "$setOnInsert", Value: first},
 	})}
 	if c.AppliedSeq > 0 {
-		models = append(models, newer(c.ID, "applied_seq", c.AppliedSeq, applied))
+		models = append(models, newer(of, "applied_seq", c.AppliedSeq, applied))
 	}
 	return models
-}
-
-func upsert(id any, update bson.D) mongo.WriteModel {
-	return mongo.NewUpdateOneModel().SetFilter(byID(id)).SetUpdate(update).SetUpsert(true)
-}
-
-// newer sets columns of a row whose mark is below.
-func newer(id any, mark string, below int64, columns bson.D) mongo.WriteModel {
-	filter := append(byID(id), bson.E{Key: mark, Value: bson.D{{Key: "$lt", Value: below}}})
-	return mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(bson.D{{Key: "$set", Value: columns}})
 }

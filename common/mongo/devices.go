@@ -10,22 +10,15 @@ import (
 	"github.com/im-transfer/im"
 )
 
-// deviceKey is the _id of a device and of its cursor.
-type deviceKey struct {
-	UserID   string `bson:"user_id"`
-	DeviceID string `bson:"device_id"`
-}
-
 type deviceDocument struct {
-	Key       deviceKey `bson:"_id"`
-	Platform  string    `bson:"platform"`
-	Family    string    `bson:"family"`
-	CreatedMs int64     `bson:"created_ms"`
+	Platform  string `bson:"platform"`
+	Family    string `bson:"family"`
+	CreatedMs int64  `bson:"created_ms"`
 }
 
 // PutDevice adds a device, or gives an existing one a new platform and family.
 func (s *Store) PutDevice(ctx context.Context, d im.Device) error {
-	return wrap("put device", s.raise(ctx, s.devices, []mongo.WriteModel{upsert(deviceKey{d.UserID, d.DeviceID}, bson.D{
+	return wrap("put device", s.raise(ctx, s.devices, []mongo.WriteModel{upsert(deviceKey(d.UserID, d.DeviceID), bson.D{
 		{Key: "$set", Value: bson.D{{Key: "platform", Value: d.Platform}, {Key: "family", Value: d.Family}}},
 		{Key: "$setOnInsert", Value: bson.D{{Key: "created_ms", Value: d.CreatedAtMs}}},
 	})}))
@@ -33,7 +26,7 @@ func (s *Store) PutDevice(ctx context.Context, d im.Device) error {
 
 // Device returns a device, or im.ErrNotFound.
 func (s *Store) Device(ctx context.Context, userID, deviceID string) (im.Device, error) {
-	row, err := one[deviceDocument](ctx, s.devices, query{filter: byID(deviceKey{userID, deviceID})})
+	row, err := one[deviceDocument](ctx, s.devices, query{filter: deviceKey(userID, deviceID).filter()})
 	device := im.Device{
 		UserID: userID, DeviceID: deviceID, Platform: row.Platform, Family: row.Family, CreatedAtMs: row.CreatedMs,
 	}
@@ -42,7 +35,7 @@ func (s *Store) Device(ctx context.Context, userID, deviceID string) (im.Device,
 
 // SignOut clears a device's family if it is still this one.
 func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
-	filter := append(byID(deviceKey{userID, deviceID}), bson.E{Key: "family", Value: family})
+	filter := append(deviceKey(userID, deviceID).filter(), bson.E{Key: "family", Value: family})
 	update := bson.D{{Key: "$set", Value: bson.D{{Key: "family", Value: ""}}}}
 	return wrap("sign out", s.raise(ctx, s.devices, []mongo.WriteModel{mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update)}))
 }
@@ -105,7 +98,7 @@ func (s *Store) LoginState(ctx context.Context, userID, deviceID string) (state 
 			return err
 		},
 		func() error {
-			row, err := one[cursorDocument](ctx, s.cursors, query{filter: byID(deviceKey{userID, deviceID})})
+			row, err := one[cursorDocument](ctx, s.cursors, query{filter: deviceKey(userID, deviceID).filter()})
 			if errors.Is(err, mongo.ErrNoDocuments) {
 				return nil
 			}

@@ -8,36 +8,29 @@ import (
 	"github.com/im-transfer/im"
 )
 
-// clientKey is the _id of an event: what makes a command the same command again.
-// The order of its fields is part of it.
-type clientKey struct {
-	ConversationID string `bson:"conversation_id"`
-	SenderID       string `bson:"sender_id"`
-	DeviceID       string `bson:"device_id"`
-	ClientID       string `bson:"client_msg_id"`
-}
-
 // eventDocument is a row of messages. Zero values are left out.
 type eventDocument struct {
-	Key          clientKey `bson:"_id"`
-	Seq          int64     `bson:"seq"`
-	ID           int64     `bson:"id"`
-	Kind         im.Kind   `bson:"kind"`
-	Hash         int64     `bson:"hash"` // the bits of an unsigned number
-	AtMs         int64     `bson:"at_ms"`
-	AcceptedAtMs int64     `bson:"accepted_at_ms"`
-	TargetID     int64     `bson:"target_id,omitempty"`
-	ThreadID     int64     `bson:"thread_id,omitempty"`
-	ExpiresAtMs  int64     `bson:"expires_at_ms,omitempty"`
-	Counted      bool      `bson:"counted,omitempty"`
-	Flags        int64     `bson:"flags,omitempty"`
-	B3           string    `bson:"b3,omitempty"`
-	Body         []byte    `bson:"body,omitempty"`
+	Key            string  `bson:"_id"` // see eventKey
+	ConversationID string  `bson:"conversation_id"`
+	Seq            int64   `bson:"seq"`
+	ID             int64   `bson:"id"`
+	Kind           im.Kind `bson:"kind"`
+	SenderID       string  `bson:"sender_id"`
+	Hash           int64   `bson:"hash"` // the bits of an unsigned number
+	AtMs           int64   `bson:"at_ms"`
+	AcceptedAtMs   int64   `bson:"accepted_at_ms"`
+	TargetID       int64   `bson:"target_id,omitempty"`
+	ThreadID       int64   `bson:"thread_id,omitempty"`
+	ExpiresAtMs    int64   `bson:"expires_at_ms,omitempty"`
+	Counted        bool    `bson:"counted,omitempty"`
+	Flags          int64   `bson:"flags,omitempty"`
+	B3             string  `bson:"b3,omitempty"`
+	Body           []byte  `bson:"body,omitempty"`
 }
 
 func eventRow(e *im.Event) eventDocument {
 	return eventDocument{
-		Key: clientKey(e.Key()), Seq: e.Seq, ID: e.ID, Kind: e.Kind,
+		Key: eventKey(e.Key()), ConversationID: e.ConversationID, Seq: e.Seq, ID: e.ID, Kind: e.Kind, SenderID: e.SenderID,
 		Hash: int64(e.Hash), //nolint:gosec // a bit pattern
 		AtMs: e.AtMs, AcceptedAtMs: e.AcceptedAtMs, TargetID: e.TargetID, ThreadID: e.ThreadID,
 		ExpiresAtMs: e.ExpiresAtMs, Counted: e.Counted, Flags: int64(e.Flags), B3: e.B3, Body: e.Body,
@@ -45,9 +38,10 @@ func eventRow(e *im.Event) eventDocument {
 }
 
 func (d *eventDocument) event() im.Event {
+	deviceID, clientID := clientOf(d.Key)
 	return im.Event{
-		ID: d.ID, ConversationID: d.Key.ConversationID, Seq: d.Seq, Kind: d.Kind,
-		SenderID: d.Key.SenderID, DeviceID: d.Key.DeviceID, ClientID: d.Key.ClientID,
+		ID: d.ID, ConversationID: d.ConversationID, Seq: d.Seq, Kind: d.Kind,
+		SenderID: d.SenderID, DeviceID: deviceID, ClientID: clientID,
 		Hash: uint64(d.Hash), //nolint:gosec // a bit pattern
 		AtMs: d.AtMs, AcceptedAtMs: d.AcceptedAtMs, TargetID: d.TargetID, ThreadID: d.ThreadID,
 		ExpiresAtMs: d.ExpiresAtMs, Counted: d.Counted, Flags: uint32(d.Flags), B3: d.B3, Body: d.Body, //nolint:gosec // as it was put in
@@ -80,9 +74,9 @@ func (s *Store) EventsByKey(ctx context.Context, keys []im.ClientKey) ([]im.Even
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	ids := make([]clientKey, len(keys))
+	ids := make([]string, len(keys))
 	for i, key := range keys {
-		ids[i] = clientKey(key)
+		ids[i] = eventKey(key)
 	}
 	return s.findEvents(ctx, "read events by key", byIDs(ids))
 }
@@ -105,7 +99,7 @@ func (s *Store) EventsAt(ctx context.Context, refs []im.EventRef) ([]im.Event, e
 
 // ofConversation is the filter for events of a conversation with such a seq.
 func ofConversation(id string, seq bson.D) bson.D {
-	return bson.D{{Key: "_id.conversation_id", Value: id}, {Key: "seq", Value: seq}}
+	return bson.D{{Key: "conversation_id", Value: id}, {Key: "seq", Value: seq}}
 }
 
 // anyOf is the filter for what one of several finds.

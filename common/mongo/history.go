@@ -19,9 +19,9 @@ func (s *Store) Stays(ctx context.Context, userID, conversationID string) ([]im.
 
 // staysIn returns the stays of a user in conversations; nil = in all.
 func (s *Store) staysIn(ctx context.Context, userID string, conversationIDs []string) (stays []im.Member, err error) {
-	filter := bson.D{{Key: "_id.user_id", Value: userID}}
+	filter := bson.D{{Key: "user_id", Value: userID}}
 	if conversationIDs != nil {
-		filter = append(filter, bson.E{Key: "_id.conversation_id", Value: bson.D{{Key: "$in", Value: conversationIDs}}})
+		filter = append(filter, bson.E{Key: "conversation_id", Value: bson.D{{Key: "$in", Value: conversationIDs}}})
 	}
 	rows, err := find[memberDocument](ctx, s.members, query{filter: filter})
 	for i := range rows {

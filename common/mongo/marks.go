@@ -10,34 +10,30 @@ import (
 	"github.com/im-transfer/im"
 )
 
-// readKey is the _id of a mark.
-type readKey struct {
+type markDocument struct {
 	UserID         string `bson:"user_id"`
 	ConversationID string `bson:"conversation_id"`
-}
-
-type markDocument struct {
-	Key           readKey `bson:"_id"`
-	ReadUpto      int64   `bson:"read_upto"`
-	ReceiptedUpto int64   `bson:"receipted_upto"`
-	DeliveredUpto int64   `bson:"delivered_upto"`
+	ReadUpto       int64  `bson:"read_upto"`
+	ReceiptedUpto  int64  `bson:"receipted_upto"`
+	DeliveredUpto  int64  `bson:"delivered_upto"`
 }
 
 func (d *markDocument) mark() im.ReadMark {
 	return im.ReadMark{
-		UserID: d.Key.UserID, ConversationID: d.Key.ConversationID,
+		UserID: d.UserID, ConversationID: d.ConversationID,
 		ReadUpto: d.ReadUpto, ReceiptedUpto: d.ReceiptedUpto, DeliveredUpto: d.DeliveredUpto,
 	}
 }
 
 type cursorDocument struct {
-	Key          deviceKey `bson:"_id"`
-	Seq          int64     `bson:"seq"`
-	ReceiptedSeq int64     `bson:"receipted_seq"`
+	UserID       string `bson:"user_id"`
+	DeviceID     string `bson:"device_id"`
+	Seq          int64  `bson:"seq"`
+	ReceiptedSeq int64  `bson:"receipted_seq"`
 }
 
 func (d *cursorDocument) cursor() im.Cursor {
-	return im.Cursor{UserID: d.Key.UserID, DeviceID: d.Key.DeviceID, Seq: d.Seq, ReceiptedSeq: d.ReceiptedSeq}
+	return im.Cursor{UserID: d.UserID, DeviceID: d.DeviceID, Seq: d.Seq, ReceiptedSeq: d.ReceiptedSeq}
 }
 
 func raiseMarks(marks []im.ReadMark) (models []mongo.WriteModel) {
@@ -46,7 +42,7 @@ func raiseMarks(marks []im.ReadMark) (models []mongo.WriteModel) {
 			{Key: "read_upto", Value: m.ReadUpto}, {Key: "receipted_upto", Value: m.ReceiptedUpto},
 			{Key: "delivered_upto", Value: m.DeliveredUpto},
 		}
-		models = append(models, raiseDue(readKey{m.UserID, m.ConversationID}, columns, m.ReadUpto > m.ReceiptedUpto)...)
+		models = append(models, raiseDue(markKey(m.UserID, m.ConversationID), columns, m.ReadUpto > m.ReceiptedUpto)...)
 	}
 	return models
 }
@@ -54,7 +50,7 @@ func raiseMarks(marks []im.ReadMark) (models []mongo.WriteModel) {
 func raiseCursors(cursors []im.Cursor) (models []mongo.WriteModel) {
 	for _, c := range cursors {
 		columns := bson.D{{Key: "seq", Value: c.Seq}, {Key: "receipted_seq", Value: c.ReceiptedSeq}}
-		models = append(models, raiseDue(deviceKey{c.UserID, c.DeviceID}, columns, c.Seq > c.ReceiptedSeq)...)
+		models = append(models, raiseDue(deviceKey(c.UserID, c.DeviceID), columns, c.Seq > c.ReceiptedSeq)...)
 	}
 	return models
 }
@@ -63,16 +59,16 @@ func raiseCursors(cursors []im.Cursor) (models []mongo.WriteModel) {
 // has been receipted. due is set together with what makes a receipt due, and taken
 // away only by who sees, in the row itself, that none is. So it may stand where it
 // should not, never the other way round.
-func raiseDue(id any, columns bson.D, due bool) []mongo.WriteModel {
+func raiseDue(of key, columns bson.D, due bool) []mongo.WriteModel {
 	if due {
-		return []mongo.WriteModel{upsert(id, bson.D{
+		return []mongo.WriteModel{upsert(of, bson.D{
 			{Key: "$max", Value: columns}, {Key: "$set", Value: bson.D{{Key: "due", Value: true}}},
 		})}
 	}
 	receipted := bson.D{{Key: "$lte", Value: bson.A{"$" + columns[0].Key, "$" + columns[1].Key}}}
-	filter := append(byID(id), bson.E{Key: "due", Value: true}, bson.E{Key: "$expr", Value: receipted})
+	filter := append(of.filter(), bson.E{Key: "due", Value: true}, bson.E{Key: "$expr", Value: receipted})
 	return []mongo.WriteModel{
-		upsert(id, bson.D{{Key: "$max", Value: columns}}),
+		upsert(of, bson.D{{Key: "$max", Value: columns}}),
 		mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(bson.D{{Key: "$unset", Value: bson.D{{Key: "due", Value: ""}}}}),
 	}
 }
@@ -83,7 +79,7 @@ func (s *Store) Cursors(ctx context.Context, userIDs []string) (cursors []im.Cur
 		return nil, nil
 	}
 	rows, err := find[cursorDocument](ctx, s.cursors, query{
-		filter: bson.D{{Key: "_id.user_id", Value: bson.D{{Key: "$in", Value: userIDs}}}},
+		filter: bson.D{{Key: "user_id", Value: bson.D{{Key: "$in", Value: userIDs}}}},
 	})
 	for i := range rows {
 		cursors = append(cursors, rows[i].cursor())
@@ -97,20 +93,20 @@ func (s *Store) Marks(ctx context.Context, keys []im.ReadKey) ([]im.ReadMark, er
 	if len(keys) == 0 {
 		return marks, nil
 	}
-	ids := make([]readKey, len(keys))
+	ids := make([]string, len(keys))
 	for i, key := range keys {
-		ids[i] = readKey(key)
+		ids[i] = join(key.UserID, key.ConversationID)
 	}
 	rows, err := find[markDocument](ctx, s.reads, byIDs(ids))
 	if err != nil {
 		return nil, wrap("read marks", err)
 	}
-	found := make(map[readKey]im.ReadMark, len(rows))
+	found := make(map[im.ReadKey]im.ReadMark, len(rows))
 	for i := range rows {
-		found[rows[i].Key] = rows[i].mark()
+		found[im.ReadKey{UserID: rows[i].UserID, ConversationID: rows[i].ConversationID}] = rows[i].mark()
 	}
 	for i, key := range keys {
-		marks[i] = found[ids[i]]
+		marks[i] = found[key]
 		marks[i].UserID, marks[i].ConversationID = key.UserID, key.ConversationID
 	}
 	return marks, nil
@@ -152,7 +148,7 @@ func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) 
 	}
 	err = each(len(marks), func(i int) (err error) {
 		m := marks[i]
-		counts[i], err = s.unread(ctx, m, stays[readKey{m.UserID, m.ConversationID}])
+		counts[i], err = s.unread(ctx, m, stays[im.ReadKey{UserID: m.UserID, ConversationID: m.ConversationID}])
 		return err
 	})
 	return counts, wrap("count unread", err)
@@ -160,19 +156,19 @@ func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) 
 
 // staysOf returns the stays of marks' users in marks' conversations, past ones
 // included.
-func (s *Store) staysOf(ctx context.Context, marks []im.ReadMark) (map[readKey][]im.Member, error) {
+func (s *Store) staysOf(ctx context.Context, marks []im.ReadMark) (map[im.ReadKey][]im.Member, error) {
 	conversations := make(map[string][]string)
 	for _, m := range marks {
 		conversations[m.UserID] = append(conversations[m.UserID], m.ConversationID)
 	}
-	stays := make(map[readKey][]im.Member)
+	stays := make(map[im.ReadKey][]im.Member)
 	for user, ids := range conversations {
 		found, err := s.staysIn(ctx, user, ids)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range found {
-			key := readKey{user, m.ConversationID}
+			key := im.ReadKey{UserID: user, ConversationID: m.ConversationID}
 			stays[key] = append(stays[key], m)
 		}
 	}
@@ -190,7 +186,7 @@ func (s *Store) unread(ctx context.Context, mark im.ReadMark, stays []im.Member)
 		return 0, nil
 	}
 	filter := append(anyOf(ranges), bson.E{Key: "counted", Value: true},
-		bson.E{Key: "_id.sender_id", Value: bson.D{{Key: "$ne", Value: mark.UserID}}})
+		bson.E{Key: "sender_id", Value: bson.D{{Key: "$ne", Value: mark.UserID}}})
 	n, err := s.messages.CountDocuments(ctx, filter, options.Count().SetLimit(im.MaxUnread))
 	return int(n), err
 }

@@ -9,7 +9,7 @@
 // and does it once; to a server that is no replica set it sends no write twice.
 //
 // A row that is only ever asked for by its natural key has that as its _id, which
-// saves an index: an event's is its client key. See collections.go.
+// saves an index: an event's is its client key. See key.go and collections.go.
 //
 // The package also runs on servers that speak MongoDB's protocol without being
 // one (deploy/local has such a stand-in); their bulks are kept short.
