@@ -2,15 +2,12 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"time"
 
 	"github.com/im-transfer/im"
-	"github.com/im-transfer/im/configs"
 	"github.com/im-transfer/im/session"
 	"github.com/im-transfer/im/tcp"
 	"github.com/im-transfer/im/websocket"
@@ -33,10 +30,11 @@ type listener interface {
 
 func (p *process) startWebSocket(ctx context.Context) error {
 	c := p.config.WebSocket
-	certificate, err := loadTLS(c.TLS, "websocket")
+	certificate, stop, err := listenerTLS(c.TLS, "websocket", p.log)
 	if err != nil {
 		return err
 	}
+	p.started("certificates of websocket", stop)
 	scheme := "ws"
 	if certificate != nil {
 		scheme = "wss"
@@ -50,10 +48,11 @@ func (p *process) startWebSocket(ctx context.Context) error {
 
 func (p *process) startTCP(ctx context.Context) error {
 	c := p.config.TCP
-	certificate, err := loadTLS(c.TLS, "tcp")
+	certificate, stop, err := listenerTLS(c.TLS, "tcp", p.log)
 	if err != nil {
 		return err
 	}
+	p.started("certificates of tcp", stop)
 	scheme := "tcp"
 	if certificate != nil {
 		scheme = "tls"
@@ -109,15 +108,4 @@ func (p *process) httpPort() string {
 		return ""
 	}
 	return port
-}
-
-func loadTLS(c configs.TLS, section string) (*tls.Config, error) {
-	if c.CertFile == "" {
-		return nil, nil //nolint:nilnil // none is configured
-	}
-	certificate, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s.tls_cert_file: %w", section, err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
 }

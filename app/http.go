@@ -71,10 +71,11 @@ func (p *process) httpConfig() (http.Config, error) {
 		}
 		proxies = append(proxies, prefix)
 	}
-	certificate, err := loadTLS(c.HTTP.TLS, "http")
+	certificate, stop, err := listenerTLS(c.HTTP.TLS, "http", p.log)
 	if err != nil {
 		return http.Config{}, err
 	}
+	p.started("certificates of http", stop)
 	return http.Config{
 		Listen: c.HTTP.Listen, TLS: certificate, Version: p.options.Version,
 		RefreshSecret: refresh[:], AccessTTL: c.Auth.AccessTokenTTL, RefreshTTL: c.Auth.RefreshTokenTTL,

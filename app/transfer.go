@@ -7,7 +7,6 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/im-transfer/im"
@@ -19,11 +18,11 @@ import (
 // the pipeline stops first: while it finishes what is in hand its streams carry the
 // answers.
 func (p *process) startTransfer(ctx context.Context) error {
-	listener, address, err := p.listenTransfer(ctx)
+	listener, address, options, err := p.listenTransfer(ctx)
 	if err != nil {
 		return err
 	}
-	wire := newWire(listener)
+	wire := newWire(listener, options...)
 	p.started("grpc", wire.stop)
 	p.watch("grpc", wire.failed)
 	c := p.config
@@ -49,30 +48,50 @@ func (p *process) startTransfer(ctx context.Context) error {
 }
 
 // listenTransfer opens the listener that the transfer is reached by: in memory
-// where all servers are in this process. It returns the address that others dial.
-func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, error) {
+// where all servers are in this process. It returns the address that others dial,
+// and what is asked of them.
+func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, []grpc.ServerOption, error) {
 	if p.config.Embedded() {
 		listener := bufconn.Listen(wireBuffer)
 		p.dial = dialMemory(listener)
-		return listener, "transfer", nil
+		return listener, "transfer", nil, nil
 	}
 	c := p.config.Transfer
+	options, stop, err := serverCredentials(p.config.Cluster, c.Listen, p.log)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	p.started("certificates of grpc", stop)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
-		return nil, "", fmt.Errorf("transfer.listen: %w", err)
+		return nil, "", nil, fmt.Errorf("transfer.listen: %w", err)
 	}
 	address := listener.Addr().String()
 	p.Addresses["transfer.listen"] = address
 	if c.Advertise != "" {
 		address = c.Advertise
 	}
-	return listener, address, nil
+	return listener, address, options, nil
+}
+
+// dialTransfers makes the way to the transfers, once for all links of the process.
+func (p *process) dialTransfers() error {
+	if p.dial != nil {
+		return nil
+	}
+	options, stop, err := dialCredentials(p.config.Cluster, p.log)
+	if err != nil {
+		return err
+	}
+	p.started("certificates of links", stop)
+	p.dial = dialNetwork(options...)
+	return nil
 }
 
 // link starts a link of a role to the transfers.
 func (p *process) link(role string) (*session.Link, string, error) {
-	if p.dial == nil {
-		p.dial = dialNetwork(grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err := p.dialTransfers(); err != nil {
+		return nil, "", err
 	}
 	id := im.NewID()
 	link := session.NewLink(session.LinkConfig{
