@@ -15,7 +15,12 @@ BENCHTIME ?= 200ms
 BASELINE := docs/benchmarks/micro.txt
 RESULT := bench/results/micro.txt
 
-.PHONY: help run test lint fmt proto bench
+# Of cluster: a folder to keep its data in, where it is to be kept, and flags of
+# deploy/local/cluster.
+DATA ?=
+CLUSTER ?=
+
+.PHONY: help run cluster test lint fmt proto bench
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +28,10 @@ help: ## list these
 # exec: the server takes the shell's place, so that signals reach it.
 run: ## run every server in one process, data under ./data
 	@go build -o im ./cmd/im && exec ./im
+
+# exec, as above: whoever is killed is the program that all others end with.
+cluster: ## run RabbitMQ, etcd, MongoDB, Zipkin and two of each server, until Ctrl-C
+	@go build -o im ./cmd/im && go build -o cluster ./deploy/local/cluster && exec ./cluster --data '$(DATA)' $(CLUSTER)
 
 test: ## run all tests with the race detector; says what was skipped
 	@bash test/run

@@ -270,7 +270,7 @@ func TestNobodyEndsTheProcessOrStartsByItself(t *testing.T) {
 			if is && function.Recv == nil && function.Name.Name == "init" {
 				t.Errorf("%s has an init function", s.path)
 			}
-			if is && (s.folder == "cmd/im" && function.Name.Name == "main" || s.test && function.Name.Name == "TestMain") {
+			if is && (s.syntax.Name.Name == "main" && function.Name.Name == "main" || s.test && function.Name.Name == "TestMain") {
 				continue
 			}
 			for _, call := range calls(declaration, func(pkg, name string) bool {

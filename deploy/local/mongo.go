@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -80,6 +81,7 @@ func (m *Mongo) Start(ctx context.Context) error {
 	if _, err := cmd.StdinPipe(); err != nil { // the stand-in ends when we do, and it breaks
 		return err
 	}
+	cmd.SysProcAttr = endingWithUs(syscall.SIGTERM) // it writes its data out
 	output := filepath.Join(m.dir, "mongo.log")
 	if m.server, err = startProcess(cmd, output); err != nil {
 		return fmt.Errorf("start MongoDB: %w", err)

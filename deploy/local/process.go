@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -31,15 +32,29 @@ func startProcess(cmd *exec.Cmd, output string) (*process, error) {
 	}
 	defer file.Close() // the program has its own descriptor
 	cmd.Stdout, cmd.Stderr = file, file
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	return launch(cmd)
+}
+
+// launch starts a program that ends when this process does, however that ends. What
+// the system watches for this is the thread that started the program, so that one
+// waits for its end.
+func launch(cmd *exec.Cmd) (*process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = endingWithUs(syscall.SIGKILL)
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error, 1)
 	go func() {
-		defer close(p.done)
-		p.err = cmd.Wait()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			defer close(p.done)
+			p.err = cmd.Wait()
+		}
 	}()
-	return p, nil
+	return p, <-started
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }

@@ -18,17 +18,19 @@ import (
 // machine: ports, node name, cookie, data and logs are its own, and it listens on
 // the loopback address only. One goroutine uses it.
 type RabbitMQ struct {
+	service
 	dir    string
 	bin    string // where its programs are
 	port   int    // AMQP
 	epmd   int    // the port mapper's
 	dist   int    // between Erlang nodes
-	server *process
 	mapper *process
 }
 
-// rabbitmqReady bounds the wait for a broker that starts.
-const rabbitmqReady = 2 * time.Minute
+const (
+	rabbitmqReady = 2 * time.Minute  // bounds the wait for a broker that starts
+	rabbitmqEnd   = 30 * time.Second // and for one that is told to stop
+)
 
 // HasRabbitMQ reports whether a broker is installed here.
 func HasRabbitMQ() bool {
@@ -51,7 +53,9 @@ func StartRabbitMQ(ctx context.Context, dir string, port int) (*RabbitMQ, error)
 	if port != 0 {
 		ports[0] = port
 	}
-	r := &RabbitMQ{dir: dir, bin: bin, port: ports[0], epmd: ports[1], dist: ports[2]}
+	r := &RabbitMQ{
+		service: service{name: "RabbitMQ", patience: rabbitmqEnd}, dir: dir, bin: bin, port: ports[0], epmd: ports[1], dist: ports[2],
+	}
 	if err := r.writeConfig(); err != nil {
 		return nil, fmt.Errorf("configure RabbitMQ: %w", err)
 	}
@@ -100,14 +104,6 @@ func (r *RabbitMQ) writeConfig() error {
 
 // URI is where clients connect.
 func (r *RabbitMQ) URI() string { return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/", r.port) }
-
-// PID is the running broker's process, 0 when it does not run.
-func (r *RabbitMQ) PID() int {
-	if r.server == nil {
-		return 0
-	}
-	return r.server.pid()
-}
 
 // Start starts a broker that was stopped or killed, on the same data, and waits
 // until it takes connections. One that runs is left as it is.
@@ -188,22 +184,10 @@ func (r *RabbitMQ) Control(ctx context.Context, arguments ...string) (string, er
 	return strings.TrimSpace(string(output)), nil
 }
 
-// Kill ends the broker as kill -9 does; Start brings it back on the same data.
-func (r *RabbitMQ) Kill() {
-	if r.server != nil {
-		r.server.kill()
-		r.server = nil
-	}
-}
-
 // Stop ends the broker in order, or after 30 s by force, and its port mapper. A
 // second call does nothing.
 func (r *RabbitMQ) Stop() error {
-	var err error
-	if r.server != nil {
-		err = r.server.stop(30 * time.Second)
-		r.server = nil
-	}
+	err := r.service.Stop()
 	if r.mapper != nil {
 		r.mapper.kill()
 		r.mapper = nil

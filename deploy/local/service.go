@@ -67,18 +67,27 @@ func (s *service) signal(signal os.Signal) error {
 // health asks a server for /health, for a second at most; ok says that it answered
 // 200, with which text.
 func health(ctx context.Context, uri string) (text string, ok bool) {
+	status, text := ask(ctx, uri+"/health")
+	return text, status == http.StatusOK
+}
+
+// ask gets what is under a URL, for a second at most; a status of 0 is no answer.
+func ask(ctx context.Context, url string) (status int, text string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, uri+"/health", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", false
+		return 0, ""
 	}
 	request.Close = true
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "", false
+		return 0, ""
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	return string(body), err == nil && answer.StatusCode == http.StatusOK
+	if err != nil {
+		return 0, ""
+	}
+	return answer.StatusCode, string(body)
 }

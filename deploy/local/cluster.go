@@ -1,0 +1,148 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Options of a Cluster. What is left out has the default that is said.
+type Options struct {
+	Dir    string         // of everything that the cluster writes; it must be there
+	Binary string         // im, to run
+	Count  map[string]int // of servers by role; two of each
+	// Settings of all servers, by name, over those that the cluster gives.
+	Settings map[string]string
+	// Output takes the logs of all servers, each line with its server in front.
+	// Nil: dir/servers.log.
+	Output io.Writer
+	// MemoryStore: the stand-in for MongoDB, if that it is, keeps nothing on disk. It
+	// is ten times faster and outlives no stop.
+	MemoryStore bool
+	// Tracing: Zipkin is started too.
+	Tracing bool
+}
+
+// Cluster is a whole system on this machine: the engines, and our servers as
+// processes of their own. Everything in it can be stopped, killed, paused and
+// started again by itself, and keeps its addresses. Nothing of it outlives this
+// process, on Linux not even a kill -9. One goroutine uses it.
+type Cluster struct {
+	Dir        string
+	RabbitMQ   *RabbitMQ
+	Etcd       *Etcd
+	Mongo      *Mongo
+	Zipkin     *Zipkin // nil without tracing
+	Servers    []*Server
+	ServiceKey string // of the HTTP API
+
+	options  Options
+	plan     *plan
+	settings map[string]string // of all servers
+	output   *output
+	log      io.Closer // nil = the caller's
+}
+
+// HasEngines says what is missing to start a cluster; nil when nothing is.
+func HasEngines() error {
+	var errs []error
+	for name, has := range map[string]bool{"RabbitMQ": HasRabbitMQ(), "etcd": HasEtcd(), "MongoDB, or Java and Maven for its stand-in,": HasMongo()} {
+		if !has {
+			errs = append(errs, fmt.Errorf("%s is not installed", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// StartEngines starts RabbitMQ, etcd, MongoDB and Zipkin, on the data that the
+// folder has if it was a cluster's before. The servers come with StartServers; in
+// between a caller may put something of its own between them. After an error
+// nothing runs.
+func StartEngines(ctx context.Context, options Options) (*Cluster, error) {
+	dir, err := filepath.Abs(options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Dir: dir, options: options, output: &output{to: options.Output}}
+	if c.plan, err = openPlan(dir); err != nil {
+		return nil, fmt.Errorf("open the cluster: %w", err)
+	}
+	c.ServiceKey = c.plan.ServiceKey
+	if options.Output == nil {
+		file, err := os.OpenFile(filepath.Join(dir, "servers.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		c.output.to, c.log = file, file
+	}
+	if err := c.startEngines(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+func (c *Cluster) startEngines(ctx context.Context) error {
+	ports, err := c.plan.ports("amqp", "etcd", "mongo", "zipkin")
+	if err != nil {
+		return err
+	}
+	in := func(name string) string { return filepath.Join(c.Dir, name) }
+	starts := []func() error{
+		func() (err error) { c.RabbitMQ, err = StartRabbitMQ(ctx, in("rabbitmq"), ports[0]); return err },
+		func() (err error) { c.Etcd, err = StartEtcd(ctx, in("etcd"), ports[1]); return err },
+		func() (err error) {
+			c.Mongo, err = StartMongo(ctx, in("mongo"), MongoOptions{Port: ports[2], Memory: c.options.MemoryStore})
+			return err
+		},
+	}
+	if c.options.Tracing {
+		starts = append(starts, func() (err error) { c.Zipkin, err = StartZipkin(ctx, in("zipkin"), ports[3]); return err })
+	}
+	return together(starts)
+}
+
+// together does all things at once and waits for all of them.
+func together(things []func() error) error {
+	errs := make([]error, len(things))
+	var running sync.WaitGroup
+	for i, do := range things {
+		running.Go(func() { errs[i] = do() })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// Stop stops everything in order: the servers that clients connect to, the
+// transfers, the engines. The data stays. It may be called again.
+func (c *Cluster) Stop() error {
+	var edge, pipeline, engines []func() error
+	for _, server := range c.Servers {
+		if server.Role == "transfer" {
+			pipeline = append(pipeline, server.Stop)
+		} else {
+			edge = append(edge, server.Stop)
+		}
+	}
+	if c.RabbitMQ != nil {
+		engines = append(engines, c.RabbitMQ.Stop)
+	}
+	if c.Etcd != nil {
+		engines = append(engines, c.Etcd.Stop)
+	}
+	if c.Mongo != nil {
+		engines = append(engines, c.Mongo.Stop)
+	}
+	if c.Zipkin != nil {
+		engines = append(engines, c.Zipkin.Stop)
+	}
+	err := errors.Join(together(edge), together(pipeline), together(engines))
+	if c.log != nil {
+		err = errors.Join(err, c.log.Close())
+		c.log = nil
+	}
+	return err
+}

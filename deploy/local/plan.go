@@ -1,0 +1,67 @@
+package local
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// plan is what a cluster's folder must keep from one start to the next: whoever
+// changed a port would be another RabbitMQ node or another member of a replica set.
+type plan struct {
+	file string
+
+	Ports         map[string]int `json:"ports"` // by what listens there
+	ClusterSecret string         `json:"cluster_secret"`
+	AuthSecret    string         `json:"auth_secret"`
+	ServiceKey    string         `json:"service_key"`
+}
+
+// openPlan reads the plan of a folder, or makes one.
+func openPlan(dir string) (*plan, error) {
+	p := &plan{
+		file: filepath.Join(dir, "cluster.json"), Ports: map[string]int{},
+		ClusterSecret: rand.Text() + rand.Text(), AuthSecret: rand.Text() + rand.Text(), ServiceKey: rand.Text(),
+	}
+	text, err := os.ReadFile(p.file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return p, p.save()
+	case err != nil:
+		return nil, err
+	}
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, fmt.Errorf("read %s: %w", p.file, err)
+	}
+	return p, nil
+}
+
+func (p *plan) save() error {
+	text, err := json.MarshalIndent(p, "", "  ") //nolint:gosec // secrets of a cluster on loopback, in a file of its owner
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(p.file, text, 0o600)
+}
+
+// ports returns the ports of these, choosing free ones for those that have none.
+func (p *plan) ports(names ...string) ([]int, error) {
+	fresh, err := freePorts(len(names))
+	if err != nil {
+		return nil, err
+	}
+	ports, chosen := make([]int, len(names)), false
+	for i, name := range names {
+		if p.Ports[name] == 0 {
+			p.Ports[name], chosen = fresh[i], true
+		}
+		ports[i] = p.Ports[name]
+	}
+	if !chosen {
+		return ports, nil
+	}
+	return ports, p.save()
+}
