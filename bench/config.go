@@ -52,7 +52,7 @@ const (
 // it says so.
 type Config struct {
 	Mode       Mode          `json:"mode"`
-	Server     string        `json:"server"`            // base URL of an http server
+	Server     string        `json:"server"`            // base URL of an http server, or of several with commas between
 	ServiceKey string        `json:"-"`                 // empty: users register themselves
 	Gateways   []string      `json:"gateways"`          // ws:// and tcp:// URLs to use instead of asking the server
 	Transport  string        `json:"transport"`         // websocket

@@ -31,6 +31,7 @@ type device struct {
 	token     string
 	transport string
 	source    net.IP // nil: any
+	failed    string // id of the server whose connection was lost last; the session's goroutine has it
 	history   *check.Device
 
 	mu        sync.Mutex

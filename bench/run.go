@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,7 @@ type run struct {
 	devices       []*device
 	streams       []*stream
 	conversations map[string]check.ConversationRef // fixed once the load begins
-	gateways      map[string][]*url.URL            // by transport
+	gateways      *gateways
 	server        *process
 	samples       []catchUp // of CatchUp
 	idle          IdleResult
@@ -64,13 +63,17 @@ func Run(ctx context.Context, config Config, progress Progress) (*Report, error)
 	r := newRun(config, cancel)
 	shape := shapeOf(config)
 	progress.step("making %d users with %d devices each", shape.users(&config), config.Devices)
-	if err := r.prepare(ctx, shape); err != nil {
+	err := r.prepare(ctx, shape)
+	if r.gateways != nil {
+		defer r.gateways.close()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	stop := context.AfterFunc(ctx, r.hangUp)
 	defer stop()
 	background := r.background(ctx, progress)
-	err := shape.drive(ctx, r, progress)
+	err = shape.drive(ctx, r, progress)
 	if err == nil && ctx.Err() == nil {
 		progress.step("waiting for what is outstanding")
 		r.settle(ctx)
@@ -101,7 +104,7 @@ func (p Progress) step(format string, args ...any) {
 func newRun(config Config, cancel context.CancelCauseFunc) *run {
 	r := &run{
 		config: config, id: runID(rand.Uint32()), history: check.NewHistory(), stats: newStats(), begun: time.Now(),
-		conversations: map[string]check.ConversationRef{}, gateways: map[string][]*url.URL{}, cancel: cancel,
+		conversations: map[string]check.ConversationRef{}, cancel: cancel,
 		server: newProcess(config.PID, config.Metrics),
 	}
 	r.form = map[string]wire.Form{Text: wire.Text, JSON: wire.JSON, Protobuf: wire.Proto}[config.Form]

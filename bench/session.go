@@ -65,35 +65,52 @@ func (d *device) stay(ctx context.Context) {
 	for {
 		err := d.session(ctx)
 		d.mu.Lock()
-		leaving, welcomed := d.leaving, d.welcome == nil
-		if !welcomed {
-			d.welcome <- err
-			d.welcome = nil
-		}
 		if d.live {
 			lost = d.run.now()
 		}
-		d.conn, d.live, d.resume = nil, false, true
+		leaving, welcomed := d.leaving, d.welcome == nil
+		over := leaving || ctx.Err() != nil || d.run.now()-lost > d.run.config.Settle || !comesBack(err, welcomed)
+		if over && !welcomed {
+			d.welcome <- err
+			d.welcome = nil
+		}
+		d.conn, d.live, d.resume = nil, false, d.resume || welcomed
 		d.mu.Unlock()
-		var end *disconnect
 		switch {
-		case leaving || !welcomed || ctx.Err() != nil:
-			return
-		case errors.As(err, &end) && !end.reconnect, d.run.now()-lost > d.run.config.Settle:
+		case over && welcomed && !leaving && ctx.Err() == nil:
 			d.run.fail(fmt.Errorf("%s/%s: %w", d.user.name, d.id, err))
 			return
+		case over:
+			return
+		case welcomed:
+			d.run.stats.reconnected(err)
 		}
-		d.run.stats.reconnected(err)
-		if !pause(ctx, end) {
+		if !pause(ctx, err) {
 			return
 		}
 	}
 }
 
+// comesBack reports whether a connection that ended so is made again: unless the
+// server says that this is useless. A device that has not been welcomed yet only
+// waits for servers that have asked it to.
+func comesBack(err error, welcomed bool) bool {
+	var end *disconnect
+	var refusal *im.Error
+	switch {
+	case errors.As(err, &end):
+		return end.reconnect
+	case errors.As(err, &refusal):
+		return !refusal.Code.Final()
+	}
+	return welcomed
+}
+
 // pause waits before the next attempt; false when the run ends meanwhile.
-func pause(ctx context.Context, end *disconnect) bool {
+func pause(ctx context.Context, err error) bool {
 	after := reconnectAfter
-	if end != nil && end.after > 0 {
+	var end *disconnect
+	if errors.As(err, &end) && end.after > 0 {
 		after = end.after
 	}
 	timer := time.NewTimer(time.Duration((0.5 + rand.Float64()) * float64(after)))
@@ -108,8 +125,13 @@ func pause(ctx context.Context, end *disconnect) bool {
 
 // session is one connection from its beginning to its end.
 func (d *device) session(ctx context.Context) error {
+	target, err := d.run.gateways.find(ctx, d)
+	if err != nil {
+		return err
+	}
+	d.failed = target.id
 	began := d.run.now()
-	c, err := dial(ctx, d.run.gateway(d), d.source, d.run.form)
+	c, err := dial(ctx, target.url, d.source, d.run.form)
 	if err != nil {
 		return err
 	}
@@ -203,7 +225,7 @@ func (d *device) leave() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.resume = false
+	d.resume, d.failed = false, "" // it went by itself
 }
 
 func (d *device) hangUp() {

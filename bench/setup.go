@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"net/http"
-	"net/url"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,9 +28,11 @@ const connectionsPerSource = 20000
 
 // prepare makes the users, their devices and what they will send.
 func (r *run) prepare(ctx context.Context, shape shape) error {
-	transport := &http.Transport{MaxIdleConnsPerHost: parallelHTTP, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	api := client.NewAPI(r.config.Server, &http.Client{Transport: transport, Timeout: time.Minute})
+	var err error
+	if r.gateways, err = newGateways(&r.config); err != nil {
+		return err
+	}
+	api := r.gateways.api()
 	if r.config.Prefix == "" {
 		r.config.Prefix = fmt.Sprintf("bench-%08x", uint32(r.id))
 	}
@@ -43,51 +42,11 @@ func (r *run) prepare(ctx context.Context, shape shape) error {
 	if err := r.makeAccounts(ctx, api); err != nil {
 		return err
 	}
-	if err := r.findGateways(ctx, api.WithToken(r.devices[0].token)); err != nil {
-		return err
-	}
 	for _, d := range r.devices {
 		d.history = r.history.Device(d.user.id, d.id)
 		d.arrivals, d.sends = d.history.Log(), d.history.Log()
 	}
 	return shape.layout(r)
-}
-
-// findGateways learns where to connect to: from the config, else by asking the
-// server once for each transport that is used.
-func (r *run) findGateways(ctx context.Context, api *client.API) error {
-	for _, address := range r.config.Gateways {
-		target, err := url.Parse(address)
-		if err != nil {
-			return fmt.Errorf("gateway %q: %w", address, err)
-		}
-		transport := TCP
-		if target.Scheme == "ws" || target.Scheme == "wss" {
-			transport = WebSocket
-		}
-		r.gateways[transport] = append(r.gateways[transport], target)
-	}
-	for _, transport := range []string{WebSocket, TCP} {
-		if r.config.Transport != transport && r.config.Transport != Mixed || len(r.gateways[transport]) > 0 {
-			continue
-		}
-		found, err := api.Gateway(ctx, transport, nil)
-		if err != nil {
-			return fmt.Errorf("ask for a %s server: %w", transport, err)
-		}
-		target, err := url.Parse(found.URL)
-		if err != nil {
-			return fmt.Errorf("ask for a %s server: %w", transport, err)
-		}
-		r.gateways[transport] = []*url.URL{target}
-	}
-	return nil
-}
-
-// gateway returns where a device connects to: devices take turns.
-func (r *run) gateway(d *device) *url.URL {
-	targets := r.gateways[d.transport]
-	return targets[int(d.history.Ref())%len(targets)]
 }
 
 // makeAccounts makes the users, and a token for every device.

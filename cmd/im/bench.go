@@ -71,7 +71,7 @@ func newBenchCommand() *cobra.Command {
 
 func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutput) {
 	flags := command.Flags()
-	flags.StringVar(&config.Server, "server", "http://127.0.0.1:8080", "base `URL` of an http server")
+	flags.StringVar(&config.Server, "server", "http://127.0.0.1:8080", "base `URL` of an http server, or of several with commas between: who is away is passed over")
 	flags.StringVar(&config.ServiceKey, "service-key", os.Getenv("IM_HTTP_SERVICE_KEY"), "service `key`; else that in the data directory")
 	flags.StringVar(&output.dataDir, "data-dir", cmp.Or(os.Getenv("IM_DATA_DIR"), "./data"), "`directory` with a service.key")
 	flags.StringSliceVar(&config.Gateways, "gateway", nil, "ws:// and tcp:// `URLs` to connect to, instead of asking the server")
