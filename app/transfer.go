@@ -36,7 +36,7 @@ func (p *process) startTransfer(ctx context.Context) error {
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
 		SendsPerSecond:     c.Limits.SendsPerSecond, SendBurst: c.Limits.SendBurst,
-		Retention: c.Retention.Inbox,
+		Retention: c.Retention.Inbox, Metrics: p.metrics,
 	}, store, p.queue, p.registry, p.tokens, p.log)
 	p.started("transfer", server.Stop)
 	if err := server.Start(ctx); err != nil {

@@ -45,6 +45,7 @@ type device struct {
 	before   map[string]uint32 // by receiver, the number of the last message
 	of       map[string]uint32 // by client_msg_id
 	sessions int
+	overs    int // StartOvers
 	ends     []client.Disconnected
 	tokens   []client.Tokens
 	acked    int

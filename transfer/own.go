@@ -178,8 +178,10 @@ func (s *Server) holdInbox(ctx context.Context, q int) error {
 		users: map[string]*inboxUser{}, cursors: map[cursorKey]im.Cursor{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
 	}
 	s.announce(box, false)
+	stop := s.sweep(ctx, q)
 	err = box.run(ctx, consumer)
 	s.announce(box, true)
+	stop()
 	return errors.Join(err, consumer.Close())
 }
 
@@ -210,5 +212,6 @@ func (s *Server) quarantine(ctx context.Context, topic string, partition int, bo
 	if err != nil {
 		return fmt.Errorf("quarantine an item: %w", err)
 	}
+	s.metrics.quarantined.Inc()
 	return nil
 }

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"time"
 
 	"github.com/im-transfer/im"
 )
@@ -81,6 +82,21 @@ type MarkStore interface {
 	Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
 }
 
+// SweepStore forgets what inboxes are not kept for any longer.
+type SweepStore interface {
+	// Clock returns the time on the store's own clock.
+	Clock(ctx context.Context) (time.Time, error)
+	// UsersAfter returns up to limit ids of users above an id, ascending. Everybody
+	// who has an inbox is among them.
+	UsersAfter(ctx context.Context, after string, limit int) ([]string, error)
+	// SweepInbox deletes whole blocks of a user that were written before a time, from
+	// the first on to the first that is younger, at most limit, and never the newest
+	// one. Before any is gone the user's floor is raised, durably, to the last seq of
+	// what goes. It returns how many it found to delete. Doing it twice, late, or
+	// two at once changes nothing more.
+	SweepInbox(ctx context.Context, userID string, before time.Time, limit int) (int, error)
+}
+
 // TermStore keeps who owned which partition.
 type TermStore interface {
 	// LastTerm returns the partition's greatest term; im.ErrNotFound when it has
@@ -119,6 +135,7 @@ type Store interface {
 	EventStore
 	ConversationStore
 	InboxStore
+	SweepStore
 	MarkStore
 	TermStore
 	LoginStore

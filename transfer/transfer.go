@@ -12,6 +12,7 @@
 //	attach.go    who is attached; ack.go cursors; read.go read marks, receipts
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
 //	term.go      ids and the fence; own.go which partitions are ours
+//	sweep.go     what inboxes are not kept for any longer
 package transfer
 
 import (
@@ -22,6 +23,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
@@ -29,17 +32,18 @@ import (
 // Config is what a transfer server is told. Zero values are replaced by the
 // defaults given.
 type Config struct {
-	ServerID               string        // unique per process start
-	Address                string        // that gateways dial
-	ConversationPartitions int           // 1 to im.MaxPartitions; 16
-	InboxPartitions        int           // 1 to 1,024; 16
-	Prefetch               int           // unacknowledged items of a partition; 256
-	Backlog                int           // items waiting in a partition before accept refuses; 20,000
-	DevicesPerPlatform     int           // live sessions of one user on one platform; 1
-	SendsPerSecond         float64       // per user; 0 = no limit
-	SendBurst              int           // per user; 2 * SendsPerSecond
-	Retention              time.Duration // for how long entries of inboxes are kept; 0 = for ever
-	ReceiptEvery           time.Duration // per kind, conversation and reader, and between two stores of cursors; 500 ms
+	ServerID               string                // unique per process start
+	Address                string                // that gateways dial
+	ConversationPartitions int                   // 1 to im.MaxPartitions; 16
+	InboxPartitions        int                   // 1 to 1,024; 16
+	Prefetch               int                   // unacknowledged items of a partition; 256
+	Backlog                int                   // items waiting in a partition before accept refuses; 20,000
+	DevicesPerPlatform     int                   // live sessions of one user on one platform; 1
+	SendsPerSecond         float64               // per user; 0 = no limit
+	SendBurst              int                   // per user; 2 * SendsPerSecond
+	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
+	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
+	ReceiptEvery           time.Duration         // per kind, conversation and reader, and between two stores of cursors; 500 ms
 }
 
 func (c Config) withDefaults() Config {
@@ -81,6 +85,7 @@ type Server struct {
 	registry Registry
 	tokens   Tokens
 	log      *slog.Logger
+	metrics  *metrics
 	info     im.StoreInfo
 	now      func() time.Time
 	limits   *limiter
@@ -102,6 +107,7 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 	return &Server{
 		config: config, store: store, queue: queue, registry: registry, tokens: tokens,
 		log:      log.With("server", "transfer"),
+		metrics:  newMetrics(config.Metrics),
 		now:      monotonic(),
 		limits:   newLimiter(config.SendsPerSecond, config.SendBurst),
 		signals:  make(chan signalRequest, 1024),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
@@ -104,6 +105,15 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 				Cursors: []im.Cursor{{UserID: "u", DeviceID: "d", Seq: 1}},
 			})
 		},
+		"Clock":      func(ctx context.Context) error { _, err := s.Clock(ctx); return err },
+		"UsersAfter": func(ctx context.Context) error { _, err := s.UsersAfter(ctx, "t", 10); return err },
+		"SweepInbox": func(ctx context.Context) error {
+			n, err := s.SweepInbox(ctx, "u", time.UnixMilli(1), 2)
+			if err == nil && n != 2 {
+				err = fmt.Errorf("swept %d blocks", n)
+			}
+			return err
+		},
 		"InsertTerm": func(ctx context.Context) error { return s.InsertTerm(ctx, im.Term{Partition: "inbox.1", Term: 2}) },
 	}
 	fill(t, s, c, stays)
@@ -172,6 +182,24 @@ func checkCommand(t *testing.T, s *Store, command bson.Raw) {
 	}
 	if (name == "find" || name == "aggregate") && !has("readConcern", "level") {
 		t.Errorf("not with majority: %s", command)
+	}
+}
+
+// A floor stands, durably, before anything below it is gone.
+func TestTheFloorIsRaisedFirst(t *testing.T) {
+	var sent recorder
+	s := openTest(t, sent.options())
+	fill(t, s, "a", nil)
+	sent.take()
+	if n, err := s.SweepInbox(t.Context(), "u", time.UnixMilli(1), 10); n != 4 || err != nil {
+		t.Fatalf("swept %d, %v", n, err)
+	}
+	var names []string
+	for _, command := range sent.take() {
+		names = append(names, nameOf(command)+" "+command.Index(0).Value().StringValue())
+	}
+	if got := strings.Join(names, ", "); got != "find inbox, update floors, delete inbox" {
+		t.Errorf("commands: %s", got)
 	}
 }
 

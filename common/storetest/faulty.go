@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/transfer"
@@ -27,8 +28,8 @@ const (
 var ErrRefused = errors.New("injected: store refuses writes")
 
 // Plan decides the fault of the nth call (from 1) of a write: "InsertEvents",
-// "Project", "CommitInbox", "InsertTerm" or "Quarantine". It is called from the
-// writing goroutines, one at a time.
+// "Project", "CommitInbox", "SweepInbox", "InsertTerm" or "Quarantine". It is called
+// from the writing goroutines, one at a time.
 type Plan interface {
 	Fault(write string, n int) Fault
 }
@@ -117,6 +118,20 @@ func (f *faulty) CommitInbox(ctx context.Context, commit *im.InboxCommit) error 
 			half := im.InboxCommit{Marks: commit.Marks, Cursors: commit.Cursors, Blocks: commit.Blocks[:len(commit.Blocks)/2]}
 			return f.Store.CommitInbox(ctx, &half)
 		})
+}
+
+// SweepInbox is the store's, or a fault; its half is half of the blocks.
+func (f *faulty) SweepInbox(ctx context.Context, userID string, before time.Time, limit int) (found int, err error) {
+	sweep := func(limit int) func() error {
+		return func() error {
+			found, err = f.Store.SweepInbox(ctx, userID, before, limit)
+			return err
+		}
+	}
+	if err := f.write("SweepInbox", sweep(limit), sweep(limit/2)); err != nil {
+		return 0, err
+	}
+	return found, nil
 }
 
 // InsertTerm is the store's, or a fault.

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"events":        eventTests,
 		"conversations": conversationTests,
 		"inbox":         inboxTests,
+		"sweep":         sweepTests,
 		"marks":         markTests,
 		"terms":         termTests,
 		"packs":         packTests,
