@@ -1,9 +1,6 @@
 package transfer
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
@@ -15,18 +12,17 @@ type durableAck struct {
 }
 
 // ack moves a device's cursor up. An ack above the head as the store has it is a
-// protocol error: nothing there can be safe on a device.
-func (b *inbox) ack(ctx context.Context, from *gateway, a *imv1.Acked) error {
-	user := b.users[a.UserId]
-	if a.Seq > user.head {
-		head, err := b.storedHead(ctx, user.id)
-		if err != nil {
-			return err
-		}
-		if a.Seq > head {
-			b.refuseAck(from, a)
-			return nil
-		}
+// protocol error: nothing there can be safe on a device. stored is that head, if it
+// has been read since the ack came; else one above our own waits for it.
+func (b *inbox) ack(from *gateway, a *imv1.Acked, stored int64) {
+	user := b.known(a.UserId, true)
+	if user == nil || a.Seq > user.head && stored == notRead {
+		b.waitToAck(from, a)
+		return
+	}
+	if a.Seq > max(user.head, stored) {
+		b.refuseAck(from, a)
+		return
 	}
 	cursor := user.cursors[a.DeviceId]
 	cursor.UserID, cursor.DeviceID = user.id, a.DeviceId
@@ -38,16 +34,51 @@ func (b *inbox) ack(ctx context.Context, from *gateway, a *imv1.Acked) error {
 		b.due.acked(user.id)
 		b.armReceipts()
 	}
-	if a.Request == 0 {
-		return nil
-	}
-	origin := &imv1.Origin{Gateway: from.id, Session: a.Session, Request: a.Request}
-	if a.Durable {
+	switch origin := originOf(from, a); {
+	case a.Request == 0:
+	case !a.Durable:
+		b.server.answer(origin, ackReply(cursor.Seq))
+	case b.asked+len(b.durable) >= maxAsked:
+		b.server.answer(origin, errorReply(errBehind()))
+	default:
 		b.durable = append(b.durable, durableAck{origin: origin, seq: cursor.Seq})
-		return nil
 	}
-	b.server.answer(origin, &imv1.Reply{What: &imv1.Reply_AckReply{AckReply: &imv1.AckReply{Seq: cursor.Seq}}})
-	return nil
+}
+
+// waitToAck keeps an ack until its user has been loaded: of one session the highest
+// only, but all that want an answer, up to a bound.
+func (b *inbox) waitToAck(from *gateway, a *imv1.Acked) {
+	if a.Request != 0 && b.asked+len(b.durable) >= maxAsked {
+		b.server.answer(originOf(from, a), errorReply(errBehind()))
+		return
+	}
+	user := b.users[a.UserId]
+	w := b.want(a.UserId, user == nil || a.Seq > user.head, user == nil || user.cursors == nil)
+	if a.Request != 0 {
+		b.asked++
+	} else {
+		for i := range w.acks {
+			if old := &w.acks[i]; old.from == from && old.what.Session == a.Session && old.what.Request == 0 {
+				if a.Seq > old.what.Seq {
+					old.what = a
+				}
+				return
+			}
+		}
+	}
+	w.acks = append(w.acks, asked[*imv1.Acked]{from, a})
+}
+
+func originOf(from *gateway, a *imv1.Acked) *imv1.Origin {
+	return &imv1.Origin{Gateway: from.id, Session: a.Session, Request: a.Request}
+}
+
+func ackReply(seq int64) *imv1.Reply {
+	return &imv1.Reply{What: &imv1.Reply_AckReply{AckReply: &imv1.AckReply{Seq: seq}}}
+}
+
+func errBehind() *im.Error {
+	return im.Retry(im.Unavailable, retrySoon, "too many acks wait for the store")
 }
 
 // tellOthers opens the windows of the device's live sessions that the ack did not
@@ -60,22 +91,9 @@ func (b *inbox) tellOthers(user *inboxUser, from *gateway, a *imv1.Acked) {
 	}
 }
 
-func (b *inbox) storedHead(ctx context.Context, userID string) (head int64, err error) {
-	err = b.server.persist(ctx, b.log, func(ctx context.Context) error {
-		heads, err := b.store.Heads(ctx, []string{userID})
-		if err != nil {
-			return fmt.Errorf("load head: %w", err)
-		}
-		head = heads[0].Head
-		return nil
-	})
-	return head, err
-}
-
 func (b *inbox) refuseAck(from *gateway, a *imv1.Acked) {
 	if a.Durable { // a request over HTTP: there is no connection to close
-		origin := &imv1.Origin{Gateway: from.id, Session: a.Session, Request: a.Request}
-		b.server.answer(origin, errorReply(im.Errorf(im.Invalid, "seq is above the head")))
+		b.server.answer(originOf(from, a), errorReply(im.Errorf(im.Invalid, "seq is above the head")))
 		return
 	}
 	from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.ProtocolError), Reason: "ack above the head"})
@@ -83,7 +101,7 @@ func (b *inbox) refuseAck(from *gateway, a *imv1.Acked) {
 
 func (b *inbox) answerAcks(acks []durableAck) {
 	for _, a := range acks {
-		b.server.answer(a.origin, &imv1.Reply{What: &imv1.Reply_AckReply{AckReply: &imv1.AckReply{Seq: a.seq}}})
+		b.server.answer(a.origin, ackReply(a.seq))
 	}
 }
 

@@ -2,8 +2,6 @@ package transfer
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -22,15 +20,13 @@ type attachment struct {
 	counter  int64
 }
 
-// handle does what a batch of controls wants. It runs on the partition's
-// goroutine, between commits' ends, so that an attach sees exactly the entries
-// below the head that it is answered with, and every later one is pushed.
-func (b *inbox) handle(ctx context.Context, c controls) error {
+// handle does what a batch of controls wants, or keeps it until the users concerned
+// have been loaded; it never waits. It runs on the partition's goroutine, between
+// commits' ends, so that an attach sees exactly the entries below the head that it
+// is answered with, and every later one is pushed.
+func (b *inbox) handle(c controls) {
 	if c.gone != nil {
 		b.dropGateway(c.gone)
-	}
-	if err := b.loadForControls(ctx, c); err != nil {
-		return err
 	}
 	for _, d := range c.detaches {
 		b.detach(c.from, d)
@@ -39,12 +35,10 @@ func (b *inbox) handle(ctx context.Context, c controls) error {
 		b.attach(c.from, a)
 	}
 	for _, a := range c.acks {
-		if err := b.ack(ctx, c.from, a); err != nil {
-			return err
-		}
+		b.ack(c.from, a, notRead)
 	}
 	for _, h := range c.heads {
-		c.from.head(&imv1.HeadOf{Session: h.Session, Head: b.users[h.UserId].head})
+		b.tellHead(c.from, h)
 	}
 	if c.kick != nil {
 		c.kick.closed <- b.kick(c.kick.request)
@@ -52,69 +46,18 @@ func (b *inbox) handle(ctx context.Context, c controls) error {
 	if c.signal != nil {
 		b.signal(c.signal)
 	}
-	return nil
-}
-
-// loadForControls fetches the users that a batch concerns, in two queries.
-func (b *inbox) loadForControls(ctx context.Context, c controls) error {
-	var heads, cursors []string
-	want := func(id string, withCursors bool) {
-		user := b.users[id]
-		if user == nil {
-			heads = append(heads, id)
-		}
-		if withCursors && (user == nil || user.cursors == nil) {
-			cursors = append(cursors, id)
-		}
-	}
-	for _, a := range c.attaches {
-		want(a.UserId, true)
-	}
-	for _, a := range c.acks {
-		want(a.UserId, true)
-	}
-	for _, h := range c.heads {
-		want(h.UserId, false)
-	}
-	if len(heads)+len(cursors) == 0 {
-		return nil
-	}
-	return b.server.persist(ctx, b.log, func(ctx context.Context) error {
-		if err := b.load(ctx, heads); err != nil {
-			return err
-		}
-		return b.loadCursors(ctx, cursors)
-	})
-}
-
-func (b *inbox) loadCursors(ctx context.Context, userIDs []string) error {
-	if len(userIDs) == 0 {
-		return nil
-	}
-	rows, err := b.store.Cursors(ctx, userIDs)
-	if err != nil {
-		return fmt.Errorf("load cursors: %w", err)
-	}
-	for _, id := range userIDs {
-		if b.users[id].cursors == nil {
-			b.users[id].cursors = map[string]im.Cursor{}
-		}
-	}
-	for _, row := range rows {
-		known := b.users[row.UserID].cursors
-		row.Seq = max(row.Seq, known[row.DeviceID].Seq)
-		row.ReceiptedSeq = max(row.ReceiptedSeq, known[row.DeviceID].ReceiptedSeq)
-		known[row.DeviceID] = row
-	}
-	return nil
 }
 
 // attach makes a session known and closes those that it replaces.
 func (b *inbox) attach(from *gateway, a *imv1.Attach) {
+	user := b.known(a.UserId, true)
+	if user == nil {
+		b.waitToAttach(from, a)
+		return
+	}
 	if b.kickedBefore(from, a) {
 		return
 	}
-	user := b.users[a.UserId]
 	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform}
 	if a.Generation != nil {
 		session.term, session.counter = a.Generation.Term, a.Generation.Counter
@@ -131,6 +74,31 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 		Generation: &imv1.Generation{Term: session.term, Counter: session.counter},
 	})
 	b.closeOlder(user, session)
+}
+
+// waitToAttach keeps an attach, the newest of its session, until its user has been
+// loaded.
+func (b *inbox) waitToAttach(from *gateway, a *imv1.Attach) {
+	w := b.want(a.UserId, b.users[a.UserId] == nil, true)
+	w.attaches = slices.DeleteFunc(w.attaches, func(old asked[*imv1.Attach]) bool {
+		return old.from.id == from.id && old.what.Session == a.Session
+	})
+	w.attaches = append(w.attaches, asked[*imv1.Attach]{from, a})
+}
+
+// tellHead answers a head request; one that waits already stands for all of its
+// session.
+func (b *inbox) tellHead(from *gateway, h *imv1.HeadRequest) {
+	if user := b.users[h.UserId]; user != nil {
+		from.head(&imv1.HeadOf{Session: h.Session, Head: user.head})
+		return
+	}
+	w := b.want(h.UserId, true, false)
+	if !slices.ContainsFunc(w.heads, func(old asked[*imv1.HeadRequest]) bool {
+		return old.from == from && old.what.Session == h.Session
+	}) {
+		w.heads = append(w.heads, asked[*imv1.HeadRequest]{from, h})
+	}
 }
 
 // closeOlder enforces one session per device, then the limit per platform. The
@@ -167,6 +135,9 @@ func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
 
 // detach forgets a session. Cursors that have moved are stored at once.
 func (b *inbox) detach(from *gateway, d *imv1.Detach) {
+	for _, w := range b.waitingFor(d.UserId) {
+		w.drop(from, d.Session)
+	}
 	user := b.users[d.UserId]
 	if user == nil {
 		return
@@ -179,6 +150,14 @@ func (b *inbox) detach(from *gateway, d *imv1.Detach) {
 
 // dropGateway forgets every session of a stream that has ended.
 func (b *inbox) dropGateway(gone *gateway) {
+	for _, w := range b.waits {
+		w.drop(gone, 0)
+	}
+	if b.loading != nil {
+		for _, w := range b.loading.waits {
+			w.drop(gone, 0)
+		}
+	}
 	for _, user := range b.users {
 		if len(user.sessions) > 0 {
 			user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool { return a.gateway == gone })
@@ -225,21 +204,28 @@ func (b *inbox) kickedBefore(from *gateway, a *imv1.Attach) bool {
 	return false
 }
 
-// kick closes live sessions of a user: those of one device, or all.
+// kick closes live sessions of a user, those that wait to attach among them: of one
+// device, or all.
 func (b *inbox) kick(request *imv1.KickRequest) int32 {
 	b.rememberKick(request)
-	user := b.users[request.UserId]
-	if user == nil {
-		return 0
-	}
 	closed := int32(0)
-	user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
-		if request.DeviceId != "" && request.DeviceId != a.deviceID {
+	kicked := func(g *gateway, session uint64, device string) bool {
+		if request.DeviceId != "" && request.DeviceId != device {
 			return false
 		}
-		a.gateway.kick(&imv1.Kicked{Session: a.session, Code: request.Code, Reason: request.Reason})
+		g.kick(&imv1.Kicked{Session: session, Code: request.Code, Reason: request.Reason})
 		closed++
 		return true
-	})
+	}
+	for _, w := range b.waitingFor(request.UserId) {
+		w.attaches = slices.DeleteFunc(w.attaches, func(a asked[*imv1.Attach]) bool {
+			return kicked(a.from, a.what.Session, a.what.DeviceId)
+		})
+	}
+	if user := b.users[request.UserId]; user != nil {
+		user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
+			return kicked(a.gateway, a.session, a.deviceID)
+		})
+	}
 	return closed
 }

@@ -10,21 +10,26 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// inboxCommit is a batch on its way into the inboxes.
+// inboxCommit is a batch on its way into the inboxes. The partition's goroutine
+// prepares it, hands it to a goroutine of its own, and takes it back committed.
 type inboxCommit struct {
-	batch   *inboxBatch
-	commit  im.InboxCommit
-	late    im.InboxCommit // what says that receipts are out: written once they are
-	planned []plannedEntry
-	reads   []*readDone
-	acks    []durableAck
-	stored  bool                // commit is in
-	written map[*inboxUser]bool // whose block is in, though the commit is not
-	atMs    int64
-	out     *publication // the receipts for other partitions
+	batch *inboxBatch
+	round round // the receipts that are due
+	acks  []durableAck
 
-	receipted []receiptedUser
-	err       error
+	planned  []plannedEntry
+	received int // of planned that are the batch's own: receipts come behind
+	reads    []*readDone
+	cursors  []im.Cursor
+	asked    bool // for the users that were missing
+
+	commit   im.InboxCommit
+	receipts *receipts
+	stamped  bool
+	stored   bool                // commit is in
+	written  map[*inboxUser]bool // whose block is in, though the commit is not
+	atMs     int64
+	err      error
 }
 
 // plannedEntry is an envelope's entry for one user.
@@ -36,38 +41,112 @@ type plannedEntry struct {
 	dropped  bool // it was in already
 }
 
-// plan makes the blocks of a batch: the entries of each user, in order, after the
-// user's committed head. Doubles within the batch are dropped.
-func (b *inbox) plan(ctx context.Context, c *inboxCommit) error {
-	if err := b.loadUsers(ctx, c.batch.envelopes); err != nil {
-		return err
+func newCommit(batch *inboxBatch) *inboxCommit { return &inboxCommit{batch: batch} }
+
+// prepare finds the users of a batch's entries. Where some are not in memory they
+// are asked for, and the batch is prepared again when they have been loaded.
+func (b *inbox) prepare(c *inboxCommit) (ready bool, err error) {
+	if !c.asked {
+		b.forget()
 	}
-	c.planned, c.reads, c.late, c.receipted = c.planned[:0], nil, im.InboxCommit{}, nil
-	c.commit = im.InboxCommit{Done: c.batch.done}
 	entries := 0
 	for _, envelope := range c.batch.envelopes {
 		entries += len(envelope.UserIds)
 	}
-	c.planned = slices.Grow(c.planned, entries)
-	var reads []*imv1.ReadCommand
+	c.planned, c.reads = make([]plannedEntry, 0, entries), nil
+	var missing []string
+	find := func(id string) *inboxUser {
+		user := b.users[id]
+		if user == nil {
+			missing = append(missing, id)
+		}
+		return user
+	}
 	for _, envelope := range c.batch.envelopes {
 		if read := envelope.GetRead(); read != nil {
-			reads = append(reads, read)
+			c.reads = append(c.reads, &readDone{command: read, reader: find(read.UserId)})
 			continue
 		}
 		entry, err := inboxEntry(envelope)
 		if err != nil {
+			return false, err
+		}
+		for _, id := range envelope.UserIds {
+			c.planned = append(c.planned, plannedEntry{user: find(id), envelope: envelope, entry: entry})
+		}
+	}
+	if len(missing) > 0 && !c.asked {
+		c.asked = true
+		b.wantFirst(missing)
+	}
+	return len(missing) == 0, nil
+}
+
+// begin starts a commit: of a batch, of the cursors that have moved, and of the
+// receipts that are due.
+func (b *inbox) begin(ctx context.Context, c *inboxCommit) {
+	c.received = len(c.planned)
+	c.cursors = b.takeCursors()
+	c.acks, b.durable = b.durable, nil
+	b.holdReads(c)
+	if b.tick {
+		c.round = b.takeRound()
+		b.tickedAt = b.server.now()
+	}
+	b.tick, b.flush = false, false
+	b.pending = c
+	b.server.goRun(func() {
+		c.err = b.server.persist(ctx, b.log, func(ctx context.Context) error { return b.carryOut(ctx, c) })
+		b.committed <- c
+	})
+}
+
+// carryOut plans and writes a commit, beside the partition's goroutine. The heads
+// of its users do not move meanwhile. It may be called again: what is done stays
+// done.
+func (b *inbox) carryOut(ctx context.Context, c *inboxCommit) error {
+	if !c.stamped {
+		if err := b.ids.ensure(ctx); err != nil {
 			return err
 		}
-		for _, userID := range envelope.UserIds {
-			c.planned = append(c.planned, plannedEntry{user: b.users[userID], envelope: envelope, entry: entry})
+		if err := b.planReceipts(ctx, c); err != nil {
+			return err
 		}
+		c.atMs, c.written = b.server.now().UnixMilli(), map[*inboxUser]bool{}
+		c.stamp()
+		c.stamped = true
 	}
-	if err := b.planReceipts(ctx, c, reads); err != nil {
+	if err := b.storeOnce(ctx, c); err != nil {
 		return err
 	}
-	c.atMs, c.written = b.server.now().UnixMilli(), map[*inboxUser]bool{}
-	c.stamp()
+	for i := range c.commit.Packs { // durable already; waiting for room could wait for ourselves
+		b.server.republish(c.commit.Packs[i : i+1])
+	}
+	return nil
+}
+
+// finish makes a commit visible: heads rise, pushes go out, reads and acks are
+// answered, the queue is acknowledged.
+func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
+	b.pending = nil
+	if c.err != nil {
+		return c.err
+	}
+	for i := range c.planned {
+		if p := &c.planned[i]; !p.dropped {
+			p.user.head = max(p.user.head, p.seq)
+			b.noteArrival(p)
+		}
+	}
+	b.push(c)
+	b.finishReads(c)
+	b.answerAcks(c.acks)
+	if c.batch.tag == 0 {
+		return nil
+	}
+	if err := consumer.Ack(c.batch.tag); err != nil {
+		return fmt.Errorf("acknowledge: %w", err)
+	}
 	return nil
 }
 
@@ -105,34 +184,6 @@ func (c *inboxCommit) stamp() {
 		block.Entries = append(block.Entries, p.entry)
 		p.seq = block.LastSeq()
 	}
-}
-
-// write commits, publishes the receipts for other partitions, and only then notes
-// that they are out. It may be called again: what is done stays done.
-func (b *inbox) write(ctx context.Context, c *inboxCommit) error {
-	if err := b.storeOnce(ctx, c); err != nil {
-		return err
-	}
-	if b.outbox { // durable already; waiting for room could wait for ourselves
-		for i := range c.commit.Packs {
-			b.server.republish(c.commit.Packs[i : i+1])
-		}
-		return nil
-	}
-	if c.out == nil {
-		c.out = &publication{packs: c.commit.Packs}
-	}
-	if err := b.server.publishPacks(ctx, c.out); err != nil {
-		return err
-	}
-	if c.late.Empty() {
-		return nil
-	}
-	if err := b.store.CommitInbox(ctx, &c.late); err != nil {
-		return fmt.Errorf("note issued receipts: %w", err)
-	}
-	c.late = im.InboxCommit{}
-	return nil
 }
 
 // storeOnce brings the commit into the store, once.

@@ -25,8 +25,6 @@ const (
 	// maxDeliveredScan bounds the entries of one user that are read back for one
 	// round of receipts; the rest is for the next round.
 	maxDeliveredScan = 2000
-	// maxDueUsers bounds the users, and the read marks, of one round of receipts.
-	maxDueUsers = 64
 )
 
 // noteArrival remembers a direct message for its delivered receipt.
@@ -48,96 +46,76 @@ func (b *inbox) noteArrival(p *plannedEntry) {
 	user.arrived = append(user.arrived, arrival{p.seq, event.ConversationId, event.Seq, event.SenderId})
 }
 
+// dueDelivery is a user whose devices have acknowledged more than they have
+// receipted, with the cursors as they stood when the round was taken. Nobody
+// changes the user's arrivals while it is on its way.
+type dueDelivery struct {
+	user    *inboxUser
+	cursors []im.Cursor
+	upto    int64 // how far the receipts go
+}
+
 // planDelivered issues delivered receipts for what users' devices have newly
 // acknowledged.
 func (b *inbox) planDelivered(ctx context.Context, c *inboxCommit) error {
-	userIDs := make([]string, 0, len(b.due.users))
-	var unknown, cursorless []string
-	for id := range b.due.users {
-		if len(userIDs) == maxDueUsers { // a plan is bounded in time; the rest is for the next round
-			b.armReceipts()
-			break
-		}
-		userIDs = append(userIDs, id)
-		if b.users[id] == nil {
-			unknown = append(unknown, id)
-		}
-		if b.users[id] == nil || b.users[id].cursors == nil {
-			cursorless = append(cursorless, id)
-		}
-	}
-	if err := b.load(ctx, unknown); err != nil {
-		return err
-	}
-	if err := b.loadCursors(ctx, cursorless); err != nil {
-		return err
-	}
 	newest := map[im.ReadKey]arrival{}
-	for _, id := range userIDs {
-		if err := b.collectDelivered(ctx, b.users[id], newest, c); err != nil {
+	for _, due := range c.round.delivered {
+		if err := b.collectDelivered(ctx, due, newest, c.receipts); err != nil {
 			return err
 		}
 	}
-	return b.issueDelivered(ctx, newest, c)
+	return b.issueDelivered(ctx, newest, c.receipts)
 }
 
 // collectDelivered finds the newest message of each direct conversation that a
-// user has newly acknowledged, and moves the devices' receipted seqs up.
-func (b *inbox) collectDelivered(ctx context.Context, user *inboxUser, newest map[im.ReadKey]arrival, c *inboxCommit) error {
-	acked, receipted := int64(0), int64(0)
-	for _, cursor := range user.cursors {
+// user has newly acknowledged, and how far the devices' receipted seqs go up.
+func (b *inbox) collectDelivered(ctx context.Context, due dueDelivery, newest map[im.ReadKey]arrival, out *receipts) error {
+	user, acked, receipted := due.user, int64(0), int64(0)
+	for _, cursor := range due.cursors {
 		acked, receipted = max(acked, cursor.Seq), max(receipted, cursor.ReceiptedSeq)
 	}
-	upto := acked
+	due.upto = acked
 	if acked > receipted {
 		arrivals := user.arrived
 		if receipted < user.arrivedT {
 			var err error
-			if arrivals, upto, err = b.storedArrivals(ctx, user, receipted, acked); err != nil {
+			if arrivals, due.upto, err = b.storedArrivals(ctx, user, receipted, acked); err != nil {
 				return err
 			}
 		}
 		for _, a := range arrivals {
-			if key := (im.ReadKey{UserID: user.id, ConversationID: a.conversationID}); a.seq > receipted && a.seq <= upto &&
+			if key := (im.ReadKey{UserID: user.id, ConversationID: a.conversationID}); a.seq > receipted && a.seq <= due.upto &&
 				a.conversationSeq > newest[key].conversationSeq {
 				newest[key] = a
 			}
 		}
 	}
-	for _, cursor := range user.cursors {
-		if to := min(cursor.Seq, upto); to > cursor.ReceiptedSeq {
+	for _, cursor := range due.cursors {
+		if to := min(cursor.Seq, due.upto); to > cursor.ReceiptedSeq {
 			cursor.ReceiptedSeq = to
-			c.late.Cursors = append(c.late.Cursors, cursor)
+			out.cursors = append(out.cursors, cursor)
 		}
 	}
-	c.receipted = append(c.receipted, receiptedUser{user, upto})
-	if upto == acked {
-		b.due.heard = append(b.due.heard, user.id)
-	} else {
-		b.armReceipts()
-	}
+	out.delivered = append(out.delivered, due)
 	return nil
 }
 
-// receiptedUser is how far the delivered receipts of a plan go for a user.
-type receiptedUser struct {
-	user *inboxUser
-	upto int64
-}
-
-// apply moves what the owner remembers of a user up, once a plan stands.
-func (r receiptedUser) apply() {
-	for device, cursor := range r.user.cursors {
-		if to := min(cursor.Seq, r.upto); to > cursor.ReceiptedSeq {
+// apply moves what the owner remembers of a user up; more reports whether a device
+// has acknowledged more since.
+func (d *dueDelivery) apply() (more bool) {
+	for device, cursor := range d.user.cursors {
+		if to := min(cursor.Seq, d.upto); to > cursor.ReceiptedSeq {
 			cursor.ReceiptedSeq = to
-			r.user.cursors[device] = cursor
+			d.user.cursors[device] = cursor
 		}
+		more = more || cursor.Seq > d.upto
 	}
 	keep := 0
-	for keep < len(r.user.arrived) && r.user.arrived[keep].seq <= r.upto {
+	for keep < len(d.user.arrived) && d.user.arrived[keep].seq <= d.upto {
 		keep++
 	}
-	r.user.arrived = append(r.user.arrived[:0], r.user.arrived[keep:]...)
+	d.user.arrived = append(d.user.arrived[:0], d.user.arrived[keep:]...)
+	return more
 }
 
 // storedArrivals reads direct messages of others in (from, to] of an inbox; it
@@ -178,7 +156,7 @@ func (b *inbox) storedArrivals(ctx context.Context, user *inboxUser, from, to in
 }
 
 // issueDelivered sends a receipt for each conversation whose mark rises.
-func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arrival, c *inboxCommit) error {
+func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arrival, out *receipts) error {
 	if len(newest) == 0 {
 		return nil
 	}
@@ -195,14 +173,14 @@ func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arriva
 		if a.conversationSeq <= marks[i].DeliveredUpto {
 			continue
 		}
-		err := b.addPack(c, &imv1.ReceiptEvent{
+		err := b.addPack(out, &imv1.ReceiptEvent{
 			ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptDelivered,
 			Upto: a.conversationSeq, AtMs: b.server.now().UnixMilli(),
 		}, a.senderID)
 		if err != nil {
 			return err
 		}
-		c.late.Marks = append(c.late.Marks, im.ReadMark{
+		out.marks = append(out.marks, im.ReadMark{
 			UserID: key.UserID, ConversationID: key.ConversationID, DeliveredUpto: a.conversationSeq,
 		})
 	}

@@ -18,7 +18,7 @@ func (s *Server) Login(ctx context.Context, r *imv1.LoginRequest) (*imv1.LoginRe
 	}
 	var refusal *im.Error
 	if !errors.As(err, &refusal) {
-		s.log.Warn("log in", "error", err)
+		s.complain(s.log, "log in", "error", err)
 		refusal = im.Retry(im.Unavailable, retrySoon, "the store does not answer")
 	}
 	return &imv1.LoginReply{Error: errorBody(refusal)}, nil

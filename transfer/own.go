@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -20,7 +20,7 @@ func (s *Server) own(ctx context.Context) error {
 		return err
 	}
 	s.goRun(func() {
-		o := &owner{server: s, running: map[string]*holding{}}
+		o := &owner{server: s, running: map[string]context.CancelFunc{}}
 		defer o.release(func(string) bool { return false })
 		for {
 			select {
@@ -40,13 +40,7 @@ func (s *Server) own(ctx context.Context) error {
 // owner runs partitions. Only its own goroutine touches it.
 type owner struct {
 	server  *Server
-	running map[string]*holding
-}
-
-// holding is a partition that is, or is about to be, ours.
-type holding struct {
-	cancel context.CancelFunc
-	done   chan struct{}
+	running map[string]context.CancelFunc
 }
 
 // apply takes the partitions that are newly assigned and gives up those that no
@@ -76,27 +70,23 @@ func (o *owner) apply(ctx context.Context, servers []im.Server) {
 	}
 }
 
-// release gives up what is not kept, and waits until it is given up.
+// release gives up what is not kept, and does not wait for it: another partition
+// must not wait for one that is held up by a store that is away. Whoever takes it
+// next waits for its consumer to close, we too.
 func (o *owner) release(keep func(string) bool) {
-	var wait sync.WaitGroup
-	for name, h := range o.running {
-		if keep(name) {
-			continue
+	for name, cancel := range o.running {
+		if !keep(name) {
+			cancel()
+			delete(o.running, name)
 		}
-		h.cancel()
-		delete(o.running, name)
-		wait.Go(func() { <-h.done })
 	}
-	wait.Wait()
 }
 
 // hold runs a partition until it is released. When another owner was seen, or the
 // queue closed the consumer, it is taken anew after a pause that grows.
-func (o *owner) hold(ctx context.Context, name string, run func(context.Context) error) *holding {
-	ctx, cancel := context.WithCancel(ctx)
-	h := &holding{cancel: cancel, done: make(chan struct{})}
+func (o *owner) hold(ctx context.Context, name string, run func(context.Context) error) (cancel context.CancelFunc) {
+	ctx, cancel = context.WithCancel(ctx)
 	o.server.goRun(func() {
-		defer close(h.done)
 		const first, longest = 50 * time.Millisecond, 5 * time.Second
 		for wait := first; ; wait = min(2*wait, longest) {
 			began := time.Now()
@@ -113,18 +103,18 @@ func (o *owner) hold(ctx context.Context, name string, run func(context.Context)
 				o.server.fail(fmt.Errorf("lost %s: %w", name, err))
 				return
 			}
-			o.server.log.Warn("lost a partition; taking it anew", "partition", name, "error", err)
+			o.server.complain(o.server.log, "lost a partition; taking it anew", "partition", name, "error", err)
 			if time.Since(began) > longest {
 				wait = first
 			}
 			select {
-			case <-time.After(wait):
+			case <-time.After(wait/2 + rand.N(wait)):
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	return h
+	return cancel
 }
 
 func partitionName(topic string, partition int) string {
@@ -171,16 +161,10 @@ func (s *Server) holdInbox(ctx context.Context, q int) error {
 	if err != nil {
 		return errors.Join(err, consumer.Close())
 	}
-	box := &inbox{
-		server: s, store: s.store, log: s.log.With("partition", name), partition: q,
-		term: held.held.Term, ids: held, outbox: s.info.Outbox,
-		controls: make(chan controls, 64), done: make(chan struct{}),
-		users: map[string]*inboxUser{}, cursors: map[cursorKey]im.Cursor{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
-	}
+	box := newInbox(s, q, held)
 	s.announce(box, false)
 	stop := s.sweep(ctx, q)
 	err = box.run(ctx, consumer)
-	s.announce(box, true)
 	stop()
 	return errors.Join(err, consumer.Close())
 }

@@ -20,7 +20,7 @@ func (s *Server) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply
 		return reply, nil
 	}
 	if err := s.pull(ctx, r, limit, reply); err != nil {
-		s.log.Warn("read an inbox", "error", err)
+		s.complain(s.log, "read an inbox", "error", err)
 		reply.Error = errorBody(im.Retry(im.Unavailable, retrySoon, "the store does not answer"))
 	}
 	return reply, nil

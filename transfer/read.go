@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,121 +20,74 @@ const (
 // readDone is a read command that waits for its commit to be answered.
 type readDone struct {
 	command *imv1.ReadCommand
+	reader  *inboxUser
+	early   time.Duration // until a receipt may be issued
 	mark    im.ReadMark
+	held    bool // its receipt is left for later
 	refusal error
 }
 
-// dueReceipts is what must still be told: read marks whose receipt was held back,
-// and users whose devices have acknowledged more than they have receipted.
-type dueReceipts struct {
-	reads  map[im.ReadKey]bool
-	users  map[string]bool
-	issues map[im.ReadKey]time.Time // when a read receipt was issued last, newest only
-	taken  []im.ReadKey
-	heard  []string
+func (r *readDone) key() im.ReadKey {
+	return im.ReadKey{UserID: r.command.UserId, ConversationID: r.command.ConversationId}
 }
 
-func newDueReceipts() dueReceipts {
-	return dueReceipts{reads: map[im.ReadKey]bool{}, users: map[string]bool{}, issues: map[im.ReadKey]time.Time{}}
-}
-
-func (d *dueReceipts) acked(userID string) { d.users[userID] = true }
-
-// issued forgets what the last plan has taken.
-func (d *dueReceipts) issued() {
-	for _, key := range d.taken {
-		delete(d.reads, key)
+// holdReads says which of a batch's reads must leave their receipt for later: when
+// one was issued just now, or too many have not gone out.
+func (b *inbox) holdReads(c *inboxCommit) {
+	now := b.server.now()
+	for _, r := range c.reads {
+		r.early = b.server.config.ReceiptEvery - now.Sub(b.due.issues[r.key()])
+		if b.unissued.full() {
+			r.early = b.server.config.ReceiptEvery
+		}
 	}
-	for _, id := range d.heard {
-		delete(d.users, id)
+}
+
+// planReceipts works out marks and receipts: of the batch's reads, and of the
+// round. A store that has an outbox keeps the receipts with the rest.
+func (b *inbox) planReceipts(ctx context.Context, c *inboxCommit) error {
+	c.planned, c.receipts = c.planned[:c.received], &receipts{}
+	c.commit = im.InboxCommit{Done: c.batch.done, Cursors: slices.Clip(c.cursors)}
+	if err := b.planDelivered(ctx, c); err != nil {
+		return err
 	}
-	d.taken, d.heard = nil, nil
-}
-
-// loadDue finds the receipts that a former owner left undone.
-func (b *inbox) loadDue(ctx context.Context) error {
-	return b.server.persist(ctx, b.log, func(ctx context.Context) error {
-		marks, cursors, err := b.store.DueReceipts(ctx, b.partition, b.server.config.InboxPartitions)
-		if err != nil {
-			return fmt.Errorf("load due receipts: %w", err)
-		}
-		for _, m := range marks {
-			b.due.reads[im.ReadKey{UserID: m.UserID, ConversationID: m.ConversationID}] = true
-		}
-		for _, c := range cursors {
-			b.due.acked(c.UserID)
-		}
-		if len(marks)+len(cursors) > 0 {
-			b.armReceipts()
-		}
-		return nil
-	})
-}
-
-// armReceipts comes back at once when no receipts were issued lately, else when
-// the next may be.
-func (b *inbox) armReceipts() {
-	b.arm(max(time.Millisecond, b.server.config.ReceiptEvery-b.server.now().Sub(b.tickedAt)))
-}
-
-// planReceipts works out marks and receipts: of the batch's reads, and, where the
-// batch says so, those that are due.
-func (b *inbox) planReceipts(ctx context.Context, c *inboxCommit, reads []*imv1.ReadCommand) error {
-	keys := make([]im.ReadKey, 0, len(reads)+len(b.due.reads))
-	for _, r := range reads {
-		keys = append(keys, im.ReadKey{UserID: r.UserId, ConversationID: r.ConversationId})
+	if err := b.planReads(ctx, c); err != nil {
+		return err
 	}
-	b.due.taken, b.due.heard = nil, nil
-	if c.batch.receipts {
-		for key := range b.due.reads {
-			if len(b.due.taken) == maxDueUsers {
-				b.armReceipts()
-				break
-			}
-			if early := b.server.config.ReceiptEvery - b.server.now().Sub(b.due.issues[key]); early > 0 {
-				b.arm(early)
-				continue
-			}
-			keys = append(keys, key)
-			b.due.taken = append(b.due.taken, key)
-		}
-		if err := b.planDelivered(ctx, c); err != nil {
-			return err
-		}
+	if b.outbox {
+		c.commit.Packs = c.receipts.packs
+		c.commit.Marks = append(c.commit.Marks, c.receipts.marks...)
+		c.commit.Cursors = append(c.commit.Cursors, c.receipts.cursors...)
+	}
+	return nil
+}
+
+func (b *inbox) planReads(ctx context.Context, c *inboxCommit) error {
+	keys := make([]im.ReadKey, 0, len(c.reads)+len(c.round.reads))
+	for _, r := range c.reads {
+		keys = append(keys, r.key())
+	}
+	for _, due := range c.round.reads {
+		keys = append(keys, due.key)
 	}
 	if len(keys) == 0 {
 		return nil
-	}
-	if err := b.loadReaders(ctx, b.due.taken); err != nil {
-		return err
 	}
 	states, marks, err := b.readStates(ctx, keys)
 	if err != nil {
 		return err
 	}
-	for i, r := range reads {
-		done, err := b.planRead(r, keys[i], states, marks, c)
-		if err != nil {
+	for _, r := range c.reads {
+		if err := b.planRead(r, states[r.command.ConversationId], marks[r.key()], c); err != nil {
 			return err
 		}
-		c.reads = append(c.reads, done)
 	}
-	for _, key := range b.due.taken {
-		if err := b.issueRead(key, states, marks, c); err != nil {
+	for _, due := range c.round.reads {
+		if err := b.issueRead(due.reader, states[due.key.ConversationID], marks[due.key], c); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (b *inbox) loadReaders(ctx context.Context, keys []im.ReadKey) error {
-	var missing []string
-	for _, key := range keys {
-		if b.users[key.UserID] == nil {
-			missing = append(missing, key.UserID)
-		}
-	}
-	return b.load(ctx, missing)
 }
 
 // readStates fetches the conversations and marks of keys.
@@ -168,50 +122,41 @@ func (b *inbox) readStates(ctx context.Context, keys []im.ReadKey) (map[string]*
 }
 
 // planRead moves a mark up, never above the conversation's head, and issues its
-// receipt, or leaves that for later when one was issued just now.
-func (b *inbox) planRead(r *imv1.ReadCommand, key im.ReadKey, states map[string]*im.ConversationState,
-	marks map[im.ReadKey]*im.ReadMark, c *inboxCommit,
-) (*readDone, error) {
-	done := &readDone{command: r}
-	state, mark := states[key.ConversationID], marks[key]
+// receipt, or leaves that for later.
+func (b *inbox) planRead(r *readDone, state *im.ConversationState, mark *im.ReadMark, c *inboxCommit) error {
+	r.held, r.refusal = false, nil
 	member := conversation{ConversationState: *state}
-	if _, ok := member.member(r.UserId); !state.Exists || !ok {
-		done.refusal = im.Errorf(im.NotFound, "no such conversation")
-		return done, nil
+	if _, ok := member.member(r.command.UserId); !state.Exists || !ok {
+		r.refusal = im.Errorf(im.NotFound, "no such conversation")
+		return nil
 	}
-	if upto := min(r.Upto, state.Head); upto > mark.ReadUpto {
+	if upto := min(r.command.Upto, state.Head); upto > mark.ReadUpto {
 		mark.ReadUpto = upto
 		c.commit.Marks = append(c.commit.Marks, im.ReadMark{
-			UserID: key.UserID, ConversationID: key.ConversationID, ReadUpto: upto,
+			UserID: mark.UserID, ConversationID: mark.ConversationID, ReadUpto: upto,
 		})
 	}
-	done.mark = *mark
+	r.mark = *mark
 	if mark.ReadUpto <= mark.ReceiptedUpto {
-		return done, nil
+		return nil
 	}
-	now := b.server.now()
-	if now.Sub(b.due.issues[key]) < b.server.config.ReceiptEvery {
-		b.due.reads[key] = true
-		b.arm(b.server.config.ReceiptEvery - now.Sub(b.due.issues[key]))
-		return done, nil
+	if r.early > 0 || slices.Contains(c.receipts.reads, r.key()) {
+		r.held = true
+		return nil
 	}
-	return done, b.issueRead(key, states, marks, c)
+	return b.issueRead(r.reader, state, mark, c)
 }
 
 // issueRead adds the receipt of the mark in force: to the reader's own inbox, and
 // in a direct conversation to the peer's.
-func (b *inbox) issueRead(key im.ReadKey, states map[string]*im.ConversationState, marks map[im.ReadKey]*im.ReadMark, c *inboxCommit) error {
-	mark, state := marks[key], states[key.ConversationID]
-	if mark.ReadUpto <= mark.ReceiptedUpto || b.users[key.UserID] == nil {
+func (b *inbox) issueRead(reader *inboxUser, state *im.ConversationState, mark *im.ReadMark, c *inboxCommit) error {
+	if mark.ReadUpto <= mark.ReceiptedUpto {
 		return nil
 	}
 	mark.ReceiptedUpto = mark.ReadUpto
-	if len(b.due.issues) > maxInboxUsers {
-		clear(b.due.issues)
-	}
-	b.due.issues[key] = b.server.now()
+	c.receipts.reads = append(c.receipts.reads, im.ReadKey{UserID: mark.UserID, ConversationID: mark.ConversationID})
 	receipt := &imv1.ReceiptEvent{
-		ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptRead,
+		ConversationId: mark.ConversationID, ReaderId: mark.UserID, Kind: receiptRead,
 		Upto: mark.ReadUpto, AtMs: b.server.now().UnixMilli(),
 	}
 	entry, err := receiptEntry(receipt)
@@ -219,24 +164,24 @@ func (b *inbox) issueRead(key im.ReadKey, states map[string]*im.ConversationStat
 		return err
 	}
 	envelope := &imv1.InboxEnvelope{
-		What: &imv1.InboxEnvelope_Receipt{Receipt: receipt}, UserIds: []string{key.UserID},
+		What: &imv1.InboxEnvelope_Receipt{Receipt: receipt}, UserIds: []string{mark.UserID},
 	}
-	c.planned = append(c.planned, plannedEntry{user: b.users[key.UserID], envelope: envelope, entry: entry})
+	c.planned = append(c.planned, plannedEntry{user: reader, envelope: envelope, entry: entry})
 	if state.Type == im.Direct {
-		if peer := directPeer(state.Key, key.UserID); peer != key.UserID {
-			if err := b.addPack(c, receipt, peer); err != nil {
+		if peer := directPeer(state.Key, mark.UserID); peer != mark.UserID {
+			if err := b.addPack(c.receipts, receipt, peer); err != nil {
 				return err
 			}
 		}
 	}
-	c.late.Marks = append(c.late.Marks, im.ReadMark{
-		UserID: key.UserID, ConversationID: key.ConversationID, ReceiptedUpto: mark.ReceiptedUpto,
+	c.receipts.marks = append(c.receipts.marks, im.ReadMark{
+		UserID: mark.UserID, ConversationID: mark.ConversationID, ReceiptedUpto: mark.ReceiptedUpto,
 	})
 	return nil
 }
 
 // addPack puts a receipt for another user on its way to their inbox partition.
-func (b *inbox) addPack(c *inboxCommit, receipt *imv1.ReceiptEvent, userID string) error {
+func (b *inbox) addPack(r *receipts, receipt *imv1.ReceiptEvent, userID string) error {
 	q := im.Partition(userID, b.server.config.InboxPartitions)
 	pack := &imv1.InboxPack{Envelopes: []*imv1.InboxEnvelope{{
 		What: &imv1.InboxEnvelope_Receipt{Receipt: receipt}, UserIds: []string{userID},
@@ -254,7 +199,7 @@ func (b *inbox) addPack(c *inboxCommit, receipt *imv1.ReceiptEvent, userID strin
 		// Negative, for conversation partitions name their commits by the same ids.
 		out.Ref = im.PackRef{Commit: -id, Partition: q}
 	}
-	c.commit.Packs = append(c.commit.Packs, out)
+	r.packs = append(r.packs, out)
 	return nil
 }
 
@@ -274,6 +219,7 @@ func receiptEntry(r *imv1.ReceiptEvent) (im.InboxEntry, error) {
 
 // finishReads answers the reads of a commit with the values in force.
 func (b *inbox) finishReads(c *inboxCommit) {
+	b.noteReads(c)
 	var done []*readDone
 	var marks []im.ReadMark
 	for _, r := range c.reads {

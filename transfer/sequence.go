@@ -2,10 +2,8 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -336,30 +334,3 @@ func sendAck(e *im.Event, duplicate bool) *imv1.Reply {
 	all.what.SendAck, all.reply.What = ack, &all.what
 	return &all.reply
 }
-
-// persist runs a step again and again, in place, until it succeeds: an error of
-// the store holds the partition up, it loses nothing. It gives up for another
-// owner, and when the context ends.
-func (s *Server) persist(ctx context.Context, log *slog.Logger, step func(context.Context) error) error {
-	const first, longest = 10 * time.Millisecond, time.Second
-	for wait := first; ; wait = min(2*wait, longest) {
-		// A step that has begun is finished: its context outlives a stop, bounded.
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
-		err := step(bounded)
-		cancel()
-		if err == nil || errors.Is(err, errForeign) {
-			return err
-		}
-		if wait == first || wait == longest {
-			log.Warn("the store or queue refuses; trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(wait):
-		}
-	}
-}
-
-// stepTimeout bounds one try of a step.
-const stepTimeout = 10 * time.Second

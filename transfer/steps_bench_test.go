@@ -74,20 +74,19 @@ func BenchmarkInbox(b *testing.B) {
 			ctx := context.Background()
 			box, gateways := benchInbox(b, size)
 			deliveries := benchDeliveries(b, size)
-			committed := make(chan *inboxCommit, 1)
 			b.ReportAllocs()
 			for b.Loop() {
 				batch, err := box.decode(ctx, deliveries)
-				if err == nil {
-					err = box.begin(ctx, batch, committed)
-				}
 				if err != nil {
 					b.Fatal(err)
 				}
-				c := <-committed
-				box.pending = nil
-				if err := box.finish(c, benchConsumer{}); err != nil || c.err != nil {
-					b.Fatal(err, c.err)
+				c := newCommit(batch)
+				if ready, err := box.prepare(c); err != nil || !ready {
+					b.Fatal(ready, err)
+				}
+				box.begin(ctx, c)
+				if err := box.finish(<-box.committed, benchConsumer{}); err != nil {
+					b.Fatal(err)
 				}
 				for _, g := range gateways {
 					if len(g.take().Pushes) != size {
@@ -139,17 +138,19 @@ func benchTerm(s *Server) *term {
 func benchInbox(b *testing.B, pairs int) (*inbox, []*gateway) {
 	b.Helper()
 	s := benchServer()
-	box := &inbox{
-		server: s, store: s.store, log: s.log, ids: benchTerm(s), outbox: true, users: map[string]*inboxUser{},
-		cursors: map[cursorKey]im.Cursor{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
-	}
+	box := newInbox(s, 0, benchTerm(s))
+	box.outbox = true
 	gateways := []*gateway{newGateway("g"), newGateway("h")}
 	for i := range pairs {
 		for n, id := range benchPair(i) {
 			attach := &imv1.Attach{Session: uint64(i), UserId: id, DeviceId: "d1", Platform: "web"}
-			if err := box.handle(context.Background(), controls{from: gateways[n], attaches: []*imv1.Attach{attach}}); err != nil {
-				b.Fatal(err)
-			}
+			box.handle(controls{from: gateways[n], attaches: []*imv1.Attach{attach}})
+		}
+	}
+	for len(box.order) > 0 {
+		box.loadWanted(context.Background())
+		if err := box.settle(<-box.loaded); err != nil {
+			b.Fatal(err)
 		}
 	}
 	for _, g := range gateways {

@@ -6,12 +6,15 @@
 //	sequence.go  the owner of partition p: dedupe, after, authorise, seq and id
 //	store        insert events (interfaces in store.go), repeat.go reads back
 //	fanout.go    one envelope per message and inbox partition, to inbox.<q>
-//	inbox.go     the owner of partition q
+//	receive.go   take and decode what is for inbox partition q
+//	inbox.go     the owner of partition q; load.go what it waits for
 //	commit.go    stamp inbox seqs, insert blocks, read back
 //	push.go      encode once, send to the gateways where users are attached
-//	attach.go    who is attached; ack.go cursors; read.go read marks, receipts
+//	attach.go    who is attached; ack.go cursors
+//	read.go      read marks and receipts; delivered.go; issue.go lets them out
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
 //	term.go      ids and the fence; own.go which partitions are ours
+//	persist.go   try again while the store or the queue is away
 //	sweep.go     what inboxes are not kept for any longer
 package transfer
 
@@ -91,6 +94,8 @@ type Server struct {
 	limits   *limiter
 	signals  chan signalRequest
 
+	complaints complaints
+
 	mu       sync.Mutex // guards what follows
 	gateways map[string]*gateway
 	inboxes  map[int]*inbox // active ones: attached to the queue, term taken
@@ -106,14 +111,15 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 	config = config.withDefaults()
 	return &Server{
 		config: config, store: store, queue: queue, registry: registry, tokens: tokens,
-		log:      log.With("server", "transfer"),
-		metrics:  newMetrics(config.Metrics),
-		now:      monotonic(),
-		limits:   newLimiter(config.SendsPerSecond, config.SendBurst),
-		signals:  make(chan signalRequest, 1024),
-		gateways: map[string]*gateway{},
-		inboxes:  map[int]*inbox{},
-		failed:   make(chan error, 1),
+		log:        log.With("server", "transfer"),
+		metrics:    newMetrics(config.Metrics),
+		now:        monotonic(),
+		limits:     newLimiter(config.SendsPerSecond, config.SendBurst),
+		signals:    make(chan signalRequest, 1024),
+		complaints: complaints{was: map[string]complaint{}},
+		gateways:   map[string]*gateway{},
+		inboxes:    map[int]*inbox{},
+		failed:     make(chan error, 1),
 	}
 }
 
