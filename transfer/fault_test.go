@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/common/queuetest"
 	"github.com/im-transfer/im/common/storetest"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/transfer"
@@ -286,4 +289,35 @@ func TestTheBatchInHandIsAnsweredAtAStop(t *testing.T) {
 		t.Errorf("ack = %v", ack)
 	}
 	must(t, <-stopped)
+}
+
+// A repeat whose first owner may have died goes to the inboxes again, where it is
+// known; not one that may have left them.
+func TestARepeatIsFannedOutAgainUnlessItIsOld(t *testing.T) {
+	for retention, again := range map[time.Duration]bool{0: true, time.Hour: true, 2 * time.Millisecond: false} {
+		var inboxes atomic.Int64
+		options := func(c *transfer.Config, w *world) {
+			c.Retention = retention
+			w.store = storetest.WithoutOutbox(w.db)
+			w.queue = queuetest.NewFaulty(w.queue, func(topic string, _ int, _ []im.Pack) queuetest.Fate {
+				if topic == transfer.TopicInbox {
+					inboxes.Add(1)
+				}
+				return queuetest.Deliver
+			})
+		}
+		w := start(t, options)
+		w.users("alice")
+		first := w.gate().send("alice", text("alice", "m1", "", "note")).GetSendAck()
+		eventually(t, "it is old", func() bool { return time.Now().UnixMilli() > first.SentAtMs+2 })
+		w.restart(options)
+		inboxes.Store(0)
+		ack := w.gate().send("alice", text("alice", "m1", "", "note")).GetSendAck()
+		if !ack.GetDuplicate() || ack.MessageId != first.MessageId {
+			t.Errorf("retention %v: ack = %v", retention, ack)
+		}
+		if fanned := inboxes.Load() > 0; fanned != again {
+			t.Errorf("retention %v: fanned out again = %t", retention, fanned)
+		}
+	}
 }

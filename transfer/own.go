@@ -141,7 +141,7 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 		bounded, cancel := context.WithTimeout(context.Background(), stepTimeout)
 		defer cancel()
 		if err := s.store.Project(bounded, rows, nil); err != nil {
-			log.Warn("write conversation hints", "error", err)
+			s.complain(log, "write conversation hints", "error", err)
 			return err
 		}
 		return nil

@@ -78,5 +78,5 @@ func (s *Server) complain(log *slog.Logger, message string, args ...any) {
 	if was.silent > 0 {
 		args = append(args, "not_said", was.silent)
 	}
-	log.Warn(message, args...)
+	log.Warn(message, args...) //nolint:sloglint // a literal, in its callers
 }

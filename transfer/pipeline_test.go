@@ -14,18 +14,12 @@ import (
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/common/memory"
+	"github.com/im-transfer/im/common/queuetest"
 	"github.com/im-transfer/im/common/sqlite"
 	"github.com/im-transfer/im/proto/codec"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/transfer"
 )
-
-// queue gives the memory queue the interface's result type.
-type queue struct{ *memory.Queue }
-
-func (q queue) Consume(ctx context.Context, topic string, partition int) (transfer.Consumer, error) {
-	return q.Queue.Consume(ctx, topic, partition)
-}
 
 // tokens takes a token of the form "user/device/platform".
 type tokens struct{}
@@ -36,14 +30,16 @@ func (tokens) Verify(token string) (im.Claims, error) {
 
 // world is a transfer server on the embedded drivers, and the store under it.
 type world struct {
-	t      testing.TB
-	dir    string
-	db     *sqlite.Store
-	store  transfer.Store // db, or something wrapped around it
-	queue  queue
-	server *transfer.Server
-	conn   *grpc.ClientConn
-	stop   func()
+	t        testing.TB
+	dir      string
+	db       *sqlite.Store
+	store    transfer.Store // db, or something wrapped around it
+	queue    transfer.Queue // in memory, or something wrapped around it
+	registry *memory.Registry
+	config   transfer.Config
+	server   *transfer.Server
+	conn     *grpc.ClientConn
+	stop     func()
 }
 
 type option func(*transfer.Config, *world)
@@ -61,21 +57,19 @@ func (w *world) start(options ...option) {
 	ctx := context.Background()
 	db, err := sqlite.Open(ctx, w.dir, sqlite.Options{CacheBytes: 1 << 20})
 	must(w.t, err)
-	w.db, w.store = db, db
-	config := transfer.Config{ServerID: im.NewID(), ConversationPartitions: 2, InboxPartitions: 2}
-	for _, o := range options {
-		o(&config, w)
-	}
 	q := memory.NewQueue(256,
 		memory.Topic{Name: transfer.TopicConversation, Partitions: 2, Bound: 10000},
 		memory.Topic{Name: transfer.TopicInbox, Partitions: 2, Bound: 10000})
-	registry := memory.NewRegistry()
+	w.db, w.store, w.queue, w.registry = db, db, queuetest.Of(q), memory.NewRegistry()
+	w.config = transfer.Config{ServerID: im.NewID(), ConversationPartitions: 2, InboxPartitions: 2}
+	for _, o := range options {
+		o(&w.config, w)
+	}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	w.queue = queue{q}
-	w.server = transfer.New(config, w.store, w.queue, registry, tokens{}, log)
+	w.server = transfer.New(w.config, w.store, w.queue, w.registry, tokens{}, log)
 	must(w.t, w.server.Start(ctx))
 	listener := bufconn.Listen(1 << 16)
 	rpc := grpc.NewServer(grpc.ForceServerCodecV2(codec.New()))
@@ -126,6 +120,7 @@ type gate struct {
 	heads    chan *imv1.HeadOf
 	owned    chan *imv1.Ownership
 	signals  chan *imv1.Signal
+	close    func() // breaks the stream
 	request  atomic.Uint64
 }
 
@@ -147,7 +142,8 @@ func (w *world) gate() *gate {
 	g.up(&imv1.ToTransfer{Hello: &imv1.Hello{ServerId: im.NewID(), Role: "websocket"}})
 	done := make(chan struct{})
 	go func() { defer close(done); g.read() }()
-	w.t.Cleanup(func() { cancel(); <-done })
+	g.close = func() { cancel(); <-done }
+	w.t.Cleanup(g.close)
 	for range 2 { // both inbox partitions are owned before anybody attaches
 		recv(w.t, g.owned)
 	}

@@ -119,13 +119,22 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 		default:
 			explained = true
 			p.settle(e)
-			p.fanout = p.stored && !s.outbox
+			p.fanout = p.stored && s.fansOutAgain(&e)
 			if c := s.conversations[e.ConversationID]; e.Seq > c.Head {
 				return false, fmt.Errorf("event %d of %s is above our head %d: %w", e.Seq, c.ID, c.Head, errForeign)
 			}
 		}
 	}
 	return explained, nil
+}
+
+// fansOutAgain reports whether a repeat goes to the inboxes again, for its first
+// owner may have died before it did. Where there is an outbox, that knows. What is
+// older than half the retention has long been there, and may have been deleted, so
+// that nothing would show that it is a repeat.
+func (s *sequencer) fansOutAgain(e *im.Event) bool {
+	retention := s.server.config.Retention
+	return !s.outbox && (retention <= 0 || s.server.now().Sub(time.UnixMilli(e.AtMs)) <= retention/2)
 }
 
 // recents remembers the newest events of a partition by client key, so that most

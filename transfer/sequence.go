@@ -261,7 +261,7 @@ func (s *sequencer) lookUp(ctx context.Context, doubtful []*pending) error {
 		p.looked = true
 		if e, ok := stored[p.key]; ok {
 			p.settle(e)
-			p.fanout = p.stored && !s.outbox // its owner may have died before
+			p.fanout = p.stored && s.fansOutAgain(&e)
 		}
 		after := p.key
 		after.ClientID = p.command.After
