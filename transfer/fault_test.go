@@ -321,3 +321,27 @@ func TestARepeatIsFannedOutAgainUnlessItIsOld(t *testing.T) {
 		}
 	}
 }
+
+// A driver that carries several items as one gives acknowledged ones again beside
+// those that were not, whenever a consumer goes: nothing counts twice by that.
+func TestNeighboursThatComeAgainCountOnce(t *testing.T) {
+	var published atomic.Int64
+	w := start(t, func(_ *transfer.Config, w *world) {
+		w.store = storetest.WithoutOutbox(w.db)
+		var faulty *queuetest.Faulty
+		faulty = queuetest.NewFaulty(w.queue, func(topic string, partition int, _ []im.Pack) queuetest.Fate {
+			if published.Add(1)%29 == 0 {
+				if err := faulty.Break(topic, partition); err != nil {
+					t.Error(err)
+				}
+			}
+			return queuetest.Deliver
+		})
+		faulty.Carry(5)
+		w.queue = faulty
+	})
+	sendThroughChaos(t, w)
+	if published.Load() < 2*29 {
+		t.Errorf("only %d publishes: no consumer was broken twice", published.Load())
+	}
+}

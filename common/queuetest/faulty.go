@@ -30,6 +30,7 @@ var ErrBroken = errors.New("partition broken by the test")
 type Faulty struct {
 	queue transfer.Queue
 	fate  func(topic string, partition int, items []im.Pack) Fate
+	carry int
 
 	mu        sync.Mutex // guards what follows
 	held      []func()
@@ -43,6 +44,12 @@ func NewFaulty(queue transfer.Queue, fate func(topic string, partition int, item
 	}
 	return &Faulty{queue: queue, fate: fate, consumers: map[*faultyConsumer]struct{}{}}
 }
+
+// Carry makes the queue carry so many items as one, as a driver with packs does: an
+// ack of some of them is heard when it reaches the last, and until then all of them
+// come again to the next consumer. It must be at most the prefetch, and be called
+// before anything is consumed.
+func (f *Faulty) Carry(items int) { f.carry = items }
 
 // Publish does with the items what their fate is.
 func (f *Faulty) Publish(topic string, partition int, items []im.Pack, confirmed func(error)) {
@@ -85,7 +92,9 @@ func (f *Faulty) Consume(ctx context.Context, topic string, partition int) (tran
 	if err != nil {
 		return nil, err
 	}
-	c := &faultyConsumer{Consumer: inner, topic: topic, partition: partition, broken: make(chan struct{})}
+	c := &faultyConsumer{
+		Consumer: inner, topic: topic, partition: partition, broken: make(chan struct{}), carry: max(f.carry, 1),
+	}
 	c.forget = func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -123,6 +132,11 @@ type faultyConsumer struct {
 	breaking  sync.Once
 	broken    chan struct{}
 	forget    func()
+	carry     int
+
+	mu       sync.Mutex // guards what follows
+	received int
+	lasts    []uint64 // tags of the last ones of what is carried, not acknowledged
 }
 
 // Receive fails with ErrBroken once the partition is broken.
@@ -130,6 +144,13 @@ func (c *faultyConsumer) Receive(ctx context.Context, limit int) ([]im.Delivery,
 	some, err := c.Consumer.Receive(ctx, limit)
 	if err != nil && c.isBroken() {
 		return nil, ErrBroken
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range some {
+		if c.received++; c.received%c.carry == 0 {
+			c.lasts = append(c.lasts, d.Tag)
+		}
 	}
 	return some, err
 }
@@ -139,6 +160,17 @@ func (c *faultyConsumer) Ack(tag uint64) error {
 	if c.isBroken() {
 		return ErrBroken
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	whole := 0
+	for whole < len(c.lasts) && c.lasts[whole] <= tag {
+		whole++
+	}
+	if whole == 0 {
+		return nil
+	}
+	tag = c.lasts[whole-1]
+	c.lasts = c.lasts[whole:]
 	return c.Consumer.Ack(tag)
 }
 

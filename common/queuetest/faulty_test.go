@@ -96,3 +96,33 @@ func TestBreakTakesThePartitionAway(t *testing.T) {
 		t.Fatalf("the item does not come again: %v", err)
 	}
 }
+
+func TestCarriedItemsComeAgainTogether(t *testing.T) {
+	q, closeQueue := open(t)
+	defer closeQueue() //nolint:errcheck // never fails
+	faulty := queuetest.NewFaulty(q, nil)
+	faulty.Carry(3)
+	for _, body := range []string{"1", "2", "3", "4", "5", "6"} {
+		faulty.Publish(transfer.TopicInbox, 0, []im.Pack{{Body: []byte(body)}}, func(error) {})
+	}
+	for acked, again := range []string{"1", "1", "1", "4", "4", "4"} { // how many are acknowledged
+		consumer, err := faulty.Consume(t.Context(), transfer.TopicInbox, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := consumer.Receive(t.Context(), 6)
+		if err != nil || string(got[0].Body) != again {
+			t.Fatalf("%v, %v; %s is to come first", got, err, again)
+		}
+		for _, d := range got {
+			if string(d.Body) == string(rune('1'+acked)) {
+				if err := consumer.Ack(d.Tag); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := consumer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

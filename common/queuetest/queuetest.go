@@ -6,6 +6,7 @@ package queuetest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -28,11 +29,14 @@ const (
 )
 
 // Opened is an empty queue under test. Another returns the same queue as another
-// process sees it; nil, where it lives within one process.
+// process sees it; nil, where it lives within one process. Packs says that the
+// driver carries several items as one: with an item that was not acknowledged those
+// before it that were may come again.
 type Opened struct {
 	Queue   transfer.Queue
 	Another func() transfer.Queue
 	Close   func() error // of Queue
+	Packs   bool
 }
 
 func (o Opened) another() transfer.Queue {
@@ -145,6 +149,26 @@ func receive(t *testing.T, consumer transfer.Consumer, n int) []im.Delivery {
 		all = append(all, some...)
 	}
 	return all
+}
+
+// receiveAfter takes exactly n items of a new consumer; where the driver packs,
+// numbered ones up to that were acknowledged before may come first, in order.
+func receiveAfter(t *testing.T, o Opened, consumer transfer.Consumer, upto, n int) []im.Delivery {
+	t.Helper()
+	for before := 0; ; {
+		d := receive(t, consumer, 1)[0]
+		number, err := strconv.Atoi(string(d.Body))
+		switch {
+		case err != nil:
+			t.Fatalf("body %q: %v", d.Body, err)
+		case number > upto:
+			return append([]im.Delivery{d}, receive(t, consumer, n-1)...)
+		case !o.Packs || number <= before:
+			t.Fatalf("item %d came again behind %d, which was acknowledged", number, before)
+		}
+		before = number
+		ack(t, consumer, d)
+	}
 }
 
 func ack(t *testing.T, consumer transfer.Consumer, d im.Delivery) {

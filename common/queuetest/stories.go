@@ -112,7 +112,7 @@ func cumulative(t *testing.T, o Opened) {
 	ack(t, first, got[3])
 	shut(t, first)
 	second := consume(t, o.another(), transfer.TopicInbox, 2)
-	expect(t, receive(t, second, 2), numbered(5, 6)...)
+	expect(t, receiveAfter(t, o, second, 4, 2), numbered(5, 6)...)
 }
 
 func handOver(t *testing.T, o Opened) {
@@ -120,7 +120,7 @@ func handOver(t *testing.T, o Opened) {
 	for turn := range 10 {
 		consumer := consume(t, o.another(), transfer.TopicInbox, 0)
 		ready := min(Prefetch, 10-turn)
-		got := receive(t, consumer, ready)
+		got := receiveAfter(t, o, consumer, turn, ready)
 		expect(t, got, numbered(turn+1, turn+ready)...)
 		ack(t, consumer, got[0])
 		shut(t, consumer)
