@@ -15,15 +15,17 @@ import (
 )
 
 // proxy stands between a store and its server. Silenced, it still carries what the
-// store says, but breaks off where the answer comes; closed, nobody can connect.
+// store says, but breaks off where the answer comes; stalled, it keeps the answers
+// until it goes on; closed, nobody can connect.
 type proxy struct {
 	listener net.Listener
 	server   string
 	running  sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	silent bool
-	conns  []net.Conn
+	mu      sync.Mutex // guards what follows
+	silent  bool
+	stalled chan struct{} // closed when it goes on; nil = it is not
+	conns   []net.Conn
 }
 
 // proxied returns the URI of a proxy to the tests' server.
@@ -78,8 +80,11 @@ type answers struct {
 
 func (a answers) Write(b []byte) (int, error) {
 	a.p.mu.Lock()
-	silent := a.p.silent
+	silent, stalled := a.p.silent, a.p.stalled
 	a.p.mu.Unlock()
+	if stalled != nil {
+		<-stalled
+	}
 	if silent {
 		return 0, net.ErrClosed
 	}
@@ -90,6 +95,19 @@ func (p *proxy) silence(silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.silent = silent
+}
+
+// stall keeps all answers back until what it returns is called, once.
+func (p *proxy) stall() (goOn func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = make(chan struct{})
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(p.stalled)
+		p.stalled = nil
+	}
 }
 
 func (p *proxy) close() {
@@ -151,6 +169,38 @@ func TestLostAnswers(t *testing.T) {
 	err = writes["events"]()
 	if err == nil || errors.Is(err, im.ErrDuplicate) || errors.Is(err, im.ErrUnknown) || !strings.Contains(err.Error(), "nothing was written") {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// A primary that does not answer, as one that was stopped, is waited for no longer
+// than a call may take; when it goes on, so does the store, and what had been sent
+// is there.
+func TestSlowPrimary(t *testing.T) {
+	there := openTest(t, Options{})
+	p, uri := proxied(t)
+	s, err := Open(t.Context(), uri, Options{Database: there.store.Database().Name(), Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	events := testEvents("a", 3)
+	goOn := p.stall()
+	began := time.Now()
+	if err := s.InsertEvents(t.Context(), events, nil); !errors.Is(err, im.ErrUnknown) {
+		t.Errorf("a write without an answer: %v", err)
+	}
+	if _, err := s.EventsAfter(t.Context(), "a", 0, 10); err == nil {
+		t.Error("a read without an answer has one")
+	}
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("two calls of 1s each took %v", took)
+	}
+	goOn()
+	if in, err := s.EventsAfter(t.Context(), "a", 0, 10); err != nil || len(in) != 3 {
+		t.Errorf("%d events, %v", len(in), err)
+	}
+	if err := s.InsertEvents(t.Context(), events, nil); !errors.Is(err, im.ErrDuplicate) {
+		t.Errorf("again: %v", err)
 	}
 }
 

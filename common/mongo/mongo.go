@@ -81,7 +81,7 @@ func Open(ctx context.Context, uri string, o Options) (*Store, error) {
 	settings := options.Client().ApplyURI(uri).
 		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &journal}).
 		SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
-		SetTimeout(o.Timeout).SetMaxPoolSize(uint64(o.PoolSize)) //nolint:gosec // a small number
+		SetTimeout(o.Timeout).SetConnectTimeout(o.Timeout).SetMaxPoolSize(uint64(o.PoolSize)) //nolint:gosec // a small number
 	if o.client != nil {
 		o.client(settings)
 	}
