@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -65,9 +66,12 @@ func (w *wire) serve(server imv1.TransferServer) {
 }
 
 func (w *wire) stop(context.Context) error {
-	w.server.Stop()
+	w.server.Stop() // it closes the listener, if it has served
 	w.serving.Wait()
-	return w.listener.Close()
+	if err := w.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // dialMemory reaches the transfer of this process, which has no other.
