@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +131,25 @@ func TestTroubleThatAClientCanMendIsNoViolation(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A load may be ended before its time; it is judged as any other.
+func TestALoadThatIsEnded(t *testing.T) {
+	config := inTest(t, none, 0).config(Rate)
+	until := make(chan struct{})
+	config.Duration, config.Until = time.Hour, until
+	var once sync.Once
+	progress := Progress{Second: func(s Second) {
+		if s.Delivered > 0 {
+			once.Do(func() { close(until) })
+		}
+	}}
+
+	report, err := Run(t.Context(), config, progress)
+
+	if err != nil || !report.Verdict.OK() || report.Verdict.Sent == 0 || report.Seconds > 60 {
+		t.Fatalf("%v after %.1f s:\n%s", err, report.Seconds, verdictOf(t, report))
 	}
 }
 

@@ -74,6 +74,10 @@ type Config struct {
 	PID        int           `json:"pid,omitempty"`     // of the server, on this machine: its memory and CPU
 	Metrics    string        `json:"metrics,omitempty"` // URL of the server's metrics, where PID is not known
 	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s
+
+	// Until, when it is closed, ends the load of Pairs, Rate, Single and Idle before
+	// its time; the run is judged as ever. Nil: the duration alone counts.
+	Until <-chan struct{} `json:"-"`
 }
 
 // withDefaults returns the config with what was left out filled in.

@@ -86,8 +86,8 @@ func (g *gateways) find(ctx context.Context, d *device) (gateway, error) {
 func (g *gateways) ask(ctx context.Context, token, transport string, exclude []string) (client.Gateway, error) {
 	var errs []error
 	first := g.current.Load()
-	for i := range uint32(len(g.apis)) { //nolint:gosec // a few
-		at := (first + i) % uint32(len(g.apis)) //nolint:gosec // a few
+	for i := range uint32(len(g.apis)) {
+		at := (first + i) % uint32(len(g.apis))
 		bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
 		found, err := g.apis[at].WithToken(token).Gateway(bounded, transport, exclude)
 		cancel()

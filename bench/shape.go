@@ -96,14 +96,17 @@ func (r *run) measured(ctx context.Context, begin func()) error {
 }
 
 // until waits until a time since the start of the run, or until there have been
-// messages enough.
+// messages enough, or whoever wanted the run has had enough.
 func (r *run) until(ctx context.Context, at time.Duration) error {
 	timed, cancel := context.WithTimeout(ctx, at-r.now())
 	defer cancel()
 	if r.enough > 0 {
 		await(timed, func() bool { return r.answered(r.enough) })
 	} else {
-		<-timed.Done()
+		select {
+		case <-timed.Done():
+		case <-r.config.Until:
+		}
 	}
 	return context.Cause(ctx)
 }
