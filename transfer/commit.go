@@ -186,27 +186,33 @@ func (c *inboxCommit) stamp() {
 	}
 }
 
-// storeOnce brings the commit into the store, once.
+// storeOnce brings the commit into the store, once. What a conflict shows to be in
+// is dropped, and the rest sent at once.
 func (b *inbox) storeOnce(ctx context.Context, c *inboxCommit) error {
-	if c.stored || c.commit.Empty() {
-		return nil
-	}
-	err := b.store.CommitInbox(ctx, &c.commit)
-	if errors.Is(err, im.ErrDuplicate) || errors.Is(err, im.ErrUnknown) {
-		if err := b.readBack(ctx, c, err); err != nil {
+	for !c.stored && !c.commit.Empty() {
+		err := b.store.CommitInbox(ctx, &c.commit)
+		if err == nil {
+			c.stored = true
+			return nil
+		}
+		cause := fmt.Errorf("commit inbox: %w", err)
+		if !errors.Is(err, im.ErrDuplicate) && !errors.Is(err, im.ErrUnknown) {
+			return cause
+		}
+		explained, err := b.readBack(ctx, c, err)
+		if err != nil {
 			return err
 		}
+		if !explained { // exactly the same again, at the next try
+			return cause
+		}
 	}
-	if err != nil && !c.stored {
-		return fmt.Errorf("commit inbox: %w", err)
-	}
-	c.stored = true
 	return nil
 }
 
 // readBack drops from a commit what is in already. A block of somebody else where
 // ours should stand means another owner.
-func (b *inbox) readBack(ctx context.Context, c *inboxCommit, cause error) error {
+func (b *inbox) readBack(ctx context.Context, c *inboxCommit, cause error) (explained bool, err error) {
 	var keys []im.EntryKey
 	var userIDs []string
 	for _, block := range c.commit.Blocks {
@@ -217,11 +223,11 @@ func (b *inbox) readBack(ctx context.Context, c *inboxCommit, cause error) error
 	}
 	found, err := b.store.FindEntries(ctx, keys)
 	if err != nil {
-		return fmt.Errorf("read back entries: %w", err)
+		return false, fmt.Errorf("read back entries: %w", err)
 	}
 	heads, err := b.store.Heads(ctx, userIDs)
 	if err != nil {
-		return fmt.Errorf("read back heads: %w", err)
+		return false, fmt.Errorf("read back heads: %w", err)
 	}
 	stored := make(map[im.EntryKey]int64, len(found))
 	for _, f := range found {
@@ -230,7 +236,7 @@ func (b *inbox) readBack(ctx context.Context, c *inboxCommit, cause error) error
 	return b.reconcile(c, heads, stored, cause)
 }
 
-func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.EntryKey]int64, cause error) error {
+func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.EntryKey]int64, cause error) (explained bool, err error) {
 	written := map[string]bool{} // users whose whole block is in, as it is
 	changed := false
 	for i, block := range c.commit.Blocks {
@@ -243,23 +249,23 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 		written[block.UserID] = whole
 		changed = changed || any
 		if !whole && heads[i].Head >= block.FirstSeq {
-			return fmt.Errorf("inbox of %s has a head of %d, ours is %d: %w",
+			return false, fmt.Errorf("inbox of %s has a head of %d, ours is %d: %w",
 				block.UserID, heads[i].Head, block.FirstSeq-1, errForeign)
 		}
 	}
 	if !changed {
 		if errors.Is(cause, im.ErrUnknown) {
-			return nil // exactly the same again
+			return false, nil
 		}
 		if b.outbox && len(c.commit.Blocks) == 0 {
 			c.stored = true // only its packs are unique, by ids of ours: they are in, so all is
-			return nil
+			return true, nil
 		}
-		return errors.New("a conflict that the store does not show")
+		return false, errors.New("a conflict that the store does not show")
 	}
 	if len(written) == len(c.commit.Blocks) && allTrue(written) && b.outbox {
 		c.stored = true // one transaction: with its blocks all of it is in
-		return nil
+		return true, nil
 	}
 	for i := range c.planned {
 		p := &c.planned[i]
@@ -272,7 +278,7 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 		}
 	}
 	c.stamp()
-	return nil
+	return true, nil
 }
 
 func allTrue(of map[string]bool) bool {

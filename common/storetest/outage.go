@@ -21,6 +21,7 @@ type Outage struct {
 	store transfer.Store
 
 	mu    sync.Mutex
+	gone  bool
 	back  chan struct{} // closed when the store is there
 	calls map[string]bool
 	await map[string]chan struct{}
@@ -54,6 +55,14 @@ func (o *Outage) Back() {
 	close(o.back)
 }
 
+// Gone makes every later call fail at once and for ever, as those of a process that
+// was killed: what it had begun may still be done.
+func (o *Outage) Gone() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
+}
+
 // Waits returns a channel that is closed when the next call of this name has begun
 // to wait.
 func (o *Outage) Waits(call string) <-chan struct{} {
@@ -68,6 +77,10 @@ func (o *Outage) Waits(call string) <-chan struct{} {
 func (o *Outage) pass(ctx context.Context, call string) error {
 	o.mu.Lock()
 	back := o.back
+	if o.gone {
+		o.mu.Unlock()
+		return fmt.Errorf("%s: %w", call, ErrAway)
+	}
 	if o.calls != nil && !o.calls[call] {
 		o.mu.Unlock()
 		return nil
