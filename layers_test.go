@@ -71,6 +71,7 @@ var dependencies = map[string][]string{
 	"golang.org/x/time":                       {"transfer", "http"},
 	"google.golang.org/grpc":                  {"proto", "session", "transfer", "common/etcd", "app"},
 	"google.golang.org/protobuf":              {"proto", "session", "transfer", "http", "client", "check", "bench"},
+	"modernc.org/libc":                        {"common/sqlite"},
 	"modernc.org/sqlite":                      {"common/sqlite"},
 }
 

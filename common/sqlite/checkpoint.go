@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 )
 
 // pageBytes is the page size, and about what a page takes in the log.
 const pageBytes = 4096
 
-// The bounds of a checkpoint. A restart of the log waits for readers of what it
-// copies. It gives up soon and looks again, because SQLite waits for the place
-// of a reader, which the next reader may have taken. In all the writer stands
-// still for a quarter of a second at most; the log then starts over next time.
+// The bounds of a checkpoint. A round beside the writer copies what came during the
+// one before, so what is left is soon little. A restart of the log waits for
+// readers of what it copies. It gives up soon and looks again, because SQLite waits
+// for the place of a reader, which the next reader may have taken. In all the writer
+// stands still for a quarter of a second at most; the log then starts over next time.
 const (
-	maxPassive  = 4 // rounds beside the writer
+	maxPassive  = 8  // rounds beside the writer
+	maxLeft     = 64 // pages, to be copied in the pause
 	maxRestarts = 10
 	restartWait = "busy_timeout = 25" // milliseconds
 )
@@ -28,7 +31,6 @@ type checkpointer struct {
 	conn   *conn
 	full   chan struct{} // the log is long enough
 	stop   chan struct{}
-	limit  int64 // pages
 	logger *slog.Logger
 	ended  sync.WaitGroup
 }
@@ -40,7 +42,7 @@ func newCheckpointer(ctx context.Context, path string, o Options) (*checkpointer
 	}
 	return &checkpointer{
 		conn: c, full: make(chan struct{}, 1), stop: make(chan struct{}),
-		limit: int64(o.CheckpointBytes / pageBytes), logger: o.Logger,
+		logger: o.Logger,
 	}, nil
 }
 
@@ -65,16 +67,19 @@ func (k *checkpointer) run(w *writer) {
 	}
 }
 
-// checkpoint copies until little is left, then the rest in a pause.
+// checkpoint copies until little is left, or no less than before, then the rest in
+// a pause.
 func (k *checkpointer) checkpoint(w *writer) error {
+	before := int64(math.MaxInt64)
 	for range maxPassive {
 		_, left, err := k.pragma("PRAGMA wal_checkpoint(PASSIVE)")
 		if err != nil {
 			return err
 		}
-		if left < k.limit/8 {
+		if left <= maxLeft || left > before/2 {
 			break
 		}
+		before = left
 	}
 	resume := make(chan struct{})
 	select {

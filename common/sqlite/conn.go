@@ -37,7 +37,19 @@ var pragmas = [...]string{
 
 // dial opens a connection with more pragmas of its own.
 func dial(ctx context.Context, path string, own ...string) (*conn, error) {
-	dsn := url.URL{Scheme: "file", Path: path}
+	return dialVFS(ctx, path, "", own...)
+}
+
+// dialWriter opens the connection that writes.
+func dialWriter(ctx context.Context, path string, own ...string) (*conn, error) {
+	if err := registerWAL(); err != nil {
+		return nil, err
+	}
+	return dialVFS(ctx, path, "vfs="+walVFS, own...)
+}
+
+func dialVFS(ctx context.Context, path, query string, own ...string) (*conn, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: query}
 	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (k *keyspace) id(c *conn, key int64) (string, error) {
 type freshKeys struct {
 	*keyspace
 	keys    map[string]int64 // of this transaction
-	request []string         // those of them given to the request in progress
+	request []string         // those of them given to the requests in progress
 }
 
 // get returns the key of an id and gives it one if it has none.
@@ -133,14 +133,15 @@ func (f *freshKeys) get(c *conn, id string) (int64, error) {
 	return key, nil
 }
 
-// rollback forgets the keys of the request in progress.
+// rollback forgets the keys of the requests in progress.
 func (f *freshKeys) rollback() {
 	for _, id := range f.request {
 		delete(f.keys, id)
 	}
+	f.keep()
 }
 
-// keep ends the request in progress.
+// keep ends the requests in progress.
 func (f *freshKeys) keep() { f.request = f.request[:0] }
 
 // publish lets everybody see the keys of the transaction, now committed.

@@ -23,6 +23,18 @@ func newTx(c *conn, users, conversations *keyspace) *tx {
 	}
 }
 
+// together runs all requests without savepoints, which cost a copy of every page
+// that a request touches. The first failure ends it, and only a rollback may follow.
+func (t *tx) together(group []*request) error {
+	for _, r := range group {
+		if err := r.do(t); err != nil {
+			return err
+		}
+	}
+	t.keep()
+	return nil
+}
+
 // guarded runs one request under a savepoint. A failure is the request's own and
 // has left nothing behind; broken means that the transaction itself is gone
 // (SQLite ends it on a full disk, for one).
@@ -35,8 +47,7 @@ func (t *tx) guarded(do func(*tx) error) (failure, broken error) {
 		if err := t.exec("ROLLBACK TO request"); err != nil {
 			return nil, fmt.Errorf("%w (the transaction is gone: %w)", failure, err)
 		}
-		t.users.rollback()
-		t.conversations.rollback()
+		t.forget()
 		if isDuplicate(failure) {
 			failure = fmt.Errorf("%w: %w", im.ErrDuplicate, failure)
 		}
@@ -44,9 +55,19 @@ func (t *tx) guarded(do func(*tx) error) (failure, broken error) {
 	if err := t.exec("RELEASE request"); err != nil {
 		return nil, err
 	}
+	t.keep()
+	return failure, nil
+}
+
+// keep and forget end the requests in progress: with their keys, or without.
+func (t *tx) keep() {
 	t.users.keep()
 	t.conversations.keep()
-	return failure, nil
+}
+
+func (t *tx) forget() {
+	t.users.rollback()
+	t.conversations.rollback()
 }
 
 // committed publishes the keys given.

@@ -22,7 +22,8 @@ const (
 
 // request is a call that writes. Either the writer begins it or its caller
 // abandons it, never both: what is begun is waited for, so that the answer is
-// true and the caller's memory is not used after it.
+// true and the caller's memory is not used after it. What it does may be done
+// twice, the first time rolled back: nothing outside the database may tell.
 type request struct {
 	do      func(*tx) error
 	taken   atomic.Bool // by the writer, or by the caller who gives up
@@ -54,7 +55,7 @@ func newWriter(ctx context.Context, path string, o Options, s *Store) (*writer, 
 		commit: func(c *conn) error { return c.exec("COMMIT") },
 	}
 	w.dial = func() (*conn, error) {
-		return dial(context.WithoutCancel(ctx), path, fmt.Sprintf("cache_size = -%d", o.CacheBytes/1024),
+		return dialWriter(context.WithoutCancel(ctx), path, fmt.Sprintf("cache_size = -%d", o.CacheBytes/1024),
 			fmt.Sprintf("journal_size_limit = %d", 2*o.CheckpointBytes))
 	}
 	c, err := w.dial()
@@ -129,9 +130,10 @@ func (w *writer) write(group []*request, s *Store) {
 	}
 }
 
-// transact runs a group in one transaction. Its error is every request's. After
-// a failure that may have ended the transaction the connection is given up: a
-// new one has no state to be wrong about.
+// transact runs a group in one transaction. Its error is every request's. A request
+// that fails by itself is rare; then all that the group did is rolled back and done
+// again, each request under a savepoint. After a failure that may have ended the
+// transaction the connection is given up: a new one has no state to be wrong about.
 func (w *writer) transact(group []*request, s *Store) error {
 	if w.tx == nil {
 		c, err := w.dial()
@@ -140,11 +142,7 @@ func (w *writer) transact(group []*request, s *Store) error {
 		}
 		w.tx = newTx(c, s.users, s.conversations)
 	}
-	err := w.tx.exec("BEGIN IMMEDIATE")
-	for i := 0; i < len(group) && err == nil; i++ {
-		group[i].failure, err = w.tx.guarded(group[i].do)
-	}
-	if err != nil {
+	if err := w.carryOut(group); err != nil {
 		return w.abandon(fmt.Errorf("nothing was written: %w", err))
 	}
 	if err := w.commit(w.tx.conn); err != nil {
@@ -153,6 +151,26 @@ func (w *writer) transact(group []*request, s *Store) error {
 	w.tx.committed()
 	w.measure()
 	return nil
+}
+
+// carryOut leaves a transaction with all that the group could do.
+func (w *writer) carryOut(group []*request) error {
+	if err := w.tx.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	failure := w.tx.together(group)
+	if failure == nil {
+		return nil
+	}
+	w.tx.forget()
+	if err := w.tx.exec("ROLLBACK"); err != nil {
+		return fmt.Errorf("%w (the transaction is gone: %w)", failure, err)
+	}
+	err := w.tx.exec("BEGIN IMMEDIATE")
+	for i := 0; i < len(group) && err == nil; i++ {
+		group[i].failure, err = w.tx.guarded(group[i].do)
+	}
+	return err
 }
 
 func (w *writer) abandon(err error) error {
