@@ -48,6 +48,7 @@ type Link struct {
 	config  LinkConfig
 	log     *slog.Logger
 	numbers atomic.Uint64
+	turns   atomic.Uint64 // of unary calls
 	breaks  atomic.Uint32 // streams that have broken
 	batches atomic.Uint64 // messages begun, on all streams
 	room    gate          // opens when a stream comes up

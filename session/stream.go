@@ -37,6 +37,7 @@ type stream struct {
 	room   gate          // opens when there is credit again
 	owed   atomic.Int64  // publishes unanswered
 	weight atomic.Int64  // and their bytes
+	silent atomic.Int64  // until then it is asked last, Unix nanoseconds
 	ready  chan struct{} // something waits, or the stream has broken
 
 	mu      sync.Mutex

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,8 @@ const (
 	attemptPatience = 2 * time.Second
 	// callPatience bounds a unary call over all attempts.
 	callPatience = 5 * time.Second
+	// silentFor is how long a transfer that has not answered is asked last.
+	silentFor = 10 * time.Second
 	// ownerPatience is the longest time between two tries to reach an owner.
 	ownerPatience = 500 * time.Millisecond
 )
@@ -65,30 +68,38 @@ func unary[Q, A any](ctx context.Context, l *Link, first *stream, request Q, cal
 	return none, errNoTransfer()
 }
 
+// attempt asks one transfer, and notes whether it answers: a paused one would
+// otherwise cost every call that it gets first its patience.
 func attempt[Q, A any](ctx context.Context, st *stream, request Q, call method[Q, A]) (A, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	bounded, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	return call(st.client, ctx, request, grpc.ForceCodecV2(codec.New()))
+	answer, err := call(st.client, bounded, request, grpc.ForceCodecV2(codec.New()))
+	if bounded.Err() != nil && ctx.Err() == nil {
+		st.silent.Store(time.Now().Add(silentFor).UnixNano())
+	}
+	return answer, err
 }
 
-// candidates are all live streams, first in front, the others from a different
-// one each time.
+// candidates are all live streams: first in front, the others from a different one
+// each time, and those last that have been silent.
 func (l *Link) candidates(first *stream) []*stream {
 	streams := l.live()
 	if n := len(streams); n > 1 {
-		turn := int(l.numbers.Load() % uint64(n)) //nolint:gosec // small
+		turn := int(l.turns.Add(1) % uint64(n)) //nolint:gosec // small
 		streams = append(streams[turn:], streams[:turn]...)
 	}
-	if first == nil {
-		return streams
-	}
-	ordered := []*stream{first}
-	for _, st := range streams {
-		if st != first {
-			ordered = append(ordered, st)
+	now := time.Now().UnixNano()
+	place := func(st *stream) int {
+		switch {
+		case st.silent.Load() > now:
+			return 2
+		case st == first:
+			return 0
 		}
+		return 1
 	}
-	return ordered
+	slices.SortStableFunc(streams, func(a, b *stream) int { return place(a) - place(b) })
+	return streams
 }
 
 func retryable(code codes.Code) bool {

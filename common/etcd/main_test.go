@@ -93,7 +93,7 @@ func TestRegistryConforms(t *testing.T) {
 		options := etcd.Options{URI: uri, Cluster: cluster()}
 		return registrytest.Opened{
 			Registry: open(t, options),
-			Another:  func() transfer.Registry { return open(t, options) },
+			Another:  func() registrytest.Registry { return open(t, options) },
 		}
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 
 	"github.com/im-transfer/im/common/etcd"
 )
@@ -230,36 +229,4 @@ func newWitnessOf(t *testing.T, r *etcd.Registry, id string) *witness {
 	t.Helper()
 	register(t, r, server(id, 0))
 	return newWitness(t, r, id)
-}
-
-func TestGRPCFindsTheServersOfARole(t *testing.T) {
-	t.Parallel()
-	r := open(t, etcd.Options{URI: shared(t), Cluster: cluster()})
-	first, second := newAnswerer(t, "first"), newAnswerer(t, "second")
-	register(t, r, first.server)
-	register(t, r, second.server)
-	conn, err := grpc.NewClient("im:///transfer", grpc.WithResolvers(r.Resolver()), insecurely())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-
-	for first.calls.Load() == 0 || second.calls.Load() == 0 {
-		ask(t, conn)
-	}
-	if err := r.Deregister(t.Context(), "first"); err != nil {
-		t.Fatal(err)
-	}
-	for late := time.Now().Add(patience); ; {
-		before := first.calls.Load()
-		for range 10 {
-			ask(t, conn)
-		}
-		if first.calls.Load() == before {
-			break
-		}
-		if time.Now().After(late) {
-			t.Fatal("the server that has left is still called")
-		}
-	}
 }

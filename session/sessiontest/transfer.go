@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,6 +29,24 @@ type Transfer struct {
 	gone     bool
 	refusing bool
 	taken    int // publishes
+	silent   atomic.Bool
+	calls    atomic.Int64 // unary ones, answered or not
+}
+
+// Silence lets calls wait for answers that never come, as a paused transfer does.
+func (tr *Transfer) Silence(silent bool) { tr.silent.Store(silent) }
+
+// Calls is how many unary calls have come.
+func (tr *Transfer) Calls() int { return int(tr.calls.Load()) }
+
+// called counts a call, and keeps it while the transfer is silent.
+func (tr *Transfer) called(ctx context.Context) error {
+	tr.calls.Add(1)
+	if tr.silent.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
 }
 
 // gateway is one stream of a gateway.
@@ -325,12 +344,18 @@ func (c *Cluster) signal(p *imv1.Publish, encoded []byte) *imv1.Reply {
 }
 
 // Login judges an auth.
-func (tr *Transfer) Login(_ context.Context, r *imv1.LoginRequest) (*imv1.LoginReply, error) {
+func (tr *Transfer) Login(ctx context.Context, r *imv1.LoginRequest) (*imv1.LoginReply, error) {
+	if err := tr.called(ctx); err != nil {
+		return nil, err
+	}
 	return tr.cluster.login(r), nil
 }
 
 // Pull reads a page.
-func (tr *Transfer) Pull(_ context.Context, r *imv1.PullRequest) (*imv1.PullReply, error) {
+func (tr *Transfer) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply, error) {
+	if err := tr.called(ctx); err != nil {
+		return nil, err
+	}
 	if c := tr.cluster; c.OnPull != nil {
 		if err := c.OnPull(r); err != nil {
 			return nil, err
