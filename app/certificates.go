@@ -24,7 +24,7 @@ func openCertificates(files certificates.Files, section string, log *slog.Logger
 	if files.Cert == "" {
 		return nil, nothingToStop, nil
 	}
-	source, err := certificates.Open(files, log)
+	source, err := certificates.Open(files, log.With("section", section))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s.%w", section, err)
 	}

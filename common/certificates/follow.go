@@ -16,7 +16,7 @@ const (
 	// gather is how long after the first sign of a change the files are read: a
 	// certificate and its key are written one after the other. Being too early costs
 	// a line in the log only, since the second change is seen too.
-	gather = 250 * time.Millisecond
+	gather = time.Second
 	// retry is how long a watch that can not be set up is waited for.
 	retry = 5 * time.Second
 	// maxSteps bounds a way; symbolic links may lead in a circle.
