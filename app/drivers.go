@@ -33,6 +33,13 @@ type queue interface {
 	Close() error
 }
 
+// registry is what the servers together ask of a registry.
+type registry interface {
+	transfer.Registry
+	Facts(ctx context.Context, facts im.ClusterFacts) (im.ClusterFacts, error)
+	Settings(ctx context.Context) (<-chan map[string]string, error)
+}
+
 // driver is a queue whose consumers are a type of its own.
 type driver[C transfer.Consumer] interface {
 	Publish(topic string, partition int, items []im.Pack, confirmed func(error))
@@ -82,7 +89,7 @@ func (p *process) openEmbedded(ctx context.Context) error {
 		memory.Topic{Name: transfer.TopicConversation, Partitions: c.Transfer.ConversationPartitions, Bound: c.Queue.Bound},
 		memory.Topic{Name: transfer.TopicInbox, Partitions: c.Transfer.InboxPartitions, Bound: c.Queue.Bound})}
 	p.started("queue", func(context.Context) error { return p.queue.Close() })
-	p.registry = memory.NewRegistry()
+	p.registry = embeddedRegistry{memory.NewRegistry(), opened}
 	if p.secret = string(c.Auth.Secret); p.secret == "" {
 		if p.secret, err = secret(c.DataDir, "auth.key"); err != nil {
 			return fmt.Errorf("auth.secret: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/common/argon2"
+	"github.com/im-transfer/im/configs"
 	"github.com/im-transfer/im/http"
 	"github.com/im-transfer/im/session"
 )
@@ -34,6 +35,7 @@ func (p *process) startHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.settings.follow(func(c *configs.Config) { server.SetPolicy(httpPolicy(c)) })
 	if err := server.Start(ctx); err != nil {
 		return err
 	}

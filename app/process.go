@@ -31,6 +31,10 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 
+	// LogLevel, where it is set, is what Log's handler asks for its level. The
+	// setting log.level is put there, now and when it changes.
+	LogLevel *slog.LevelVar
+
 	// WrapStore, where it is set, puts something between the pipeline and its
 	// store: a test's faults.
 	WrapStore func(transfer.Store) transfer.Store
@@ -43,11 +47,12 @@ type process struct {
 	config   *configs.Config
 	options  Options
 	metrics  *prometheus.Registry
-	store    store // http and transfer have one
-	queue    queue // transfer has one
-	registry transfer.Registry
+	store    store    // http and transfer have one
+	queue    queue    // transfer has one
+	registry registry // everybody has one
 	tokens   *jwt.Tokens
 	secret   string // that signs tokens, of http and transfer
+	settings *settings
 	dial     dial
 	ready    []func() error
 }
@@ -70,7 +75,7 @@ func New(ctx context.Context, role string, config *configs.Config, options Optio
 	p := &process{App: newApp(options.Log), role: role, config: config, options: options, metrics: prometheus.NewRegistry()}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, start := range []func(context.Context) error{
-		p.startDrivers, p.agree,
+		p.startDrivers, p.agree, p.startSettings,
 		p.when(p.startTransfer, Transfer), p.when(p.startHTTP, HTTP), p.when(p.startWebSocket, WebSocket), p.when(p.startTCP, TCP),
 		p.startAdmin,
 	} {
@@ -94,23 +99,6 @@ func (p *process) when(start func(context.Context) error, role string) func(cont
 		return func(context.Context) error { return nil }
 	}
 	return start
-}
-
-// agree compares what is configured with what the cluster was created with: who
-// counts partitions differently would look for users where they are not.
-func (p *process) agree(ctx context.Context) error {
-	c := p.config.Transfer
-	facts := transfer.Config{
-		ConversationPartitions: c.ConversationPartitions, InboxPartitions: c.InboxPartitions, Prefetch: c.Prefetch,
-	}.Facts()
-	inForce, err := p.registry.Facts(ctx, facts)
-	if err != nil {
-		return fmt.Errorf("read cluster facts: %w", err)
-	}
-	if inForce != facts {
-		return fmt.Errorf("configured cluster facts %+v differ from the cluster's %+v", facts, inForce)
-	}
-	return nil
 }
 
 // startAdmin comes last: when it answers, everything does.

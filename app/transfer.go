@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/configs"
 	"github.com/im-transfer/im/session"
 	"github.com/im-transfer/im/transfer"
 )
@@ -35,9 +36,9 @@ func (p *process) startTransfer(ctx context.Context) error {
 		ConversationPartitions: c.Transfer.ConversationPartitions, InboxPartitions: c.Transfer.InboxPartitions,
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
-		SendsPerSecond:     c.Limits.SendsPerSecond, SendBurst: c.Limits.SendBurst,
-		Retention: c.Retention.Inbox, Metrics: p.metrics,
+		Retention:          c.Retention.Inbox, Metrics: p.metrics,
 	}, store, p.queue, p.registry, p.tokens, p.log)
+	p.settings.follow(func(c *configs.Config) { server.SetPolicy(transferPolicy(c)) })
 	p.started("transfer", server.Stop)
 	if err := server.Start(ctx); err != nil {
 		return fmt.Errorf("start transfer: %w", err)

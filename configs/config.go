@@ -26,6 +26,7 @@ type Config struct {
 	Session   Session   `mapstructure:"session"`
 	Auth      Auth      `mapstructure:"auth"`
 	Limits    Limits    `mapstructure:"limits"`
+	Features  Features  `mapstructure:"features"`
 	Retention Retention `mapstructure:"retention"`
 	Store     Driver    `mapstructure:"store"`
 	Queue     Queue     `mapstructure:"queue"`
@@ -39,6 +40,15 @@ type Config struct {
 type Log struct {
 	Level  string `mapstructure:"level"`
 	Format string `mapstructure:"format"`
+}
+
+// SlogLevel is Level as a log handler takes it.
+func (l Log) SlogLevel() slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return slog.LevelInfo // validation lets no such name through
+	}
+	return level
 }
 
 // TLS names the PEM files of a listener; both are empty for none.
@@ -116,6 +126,12 @@ type Auth struct {
 type Limits struct {
 	SendsPerSecond float64 `mapstructure:"sends_per_second"`
 	SendBurst      int     `mapstructure:"send_burst"`
+}
+
+// Features are what can be switched off.
+type Features struct {
+	Registration bool `mapstructure:"registration"`
+	Signals      bool `mapstructure:"signals"`
 }
 
 // Retention says for how long what is over is kept.

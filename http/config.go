@@ -29,6 +29,8 @@ type Config struct {
 	AccessTTL     time.Duration // of access tokens; 15 min
 	RefreshTTL    time.Duration // of a refresh token that is not used; 30 days
 
+	Policy Policy // until SetPolicy
+
 	ServiceKey  string         // empty: there is no service API
 	CORSOrigins []string       // "https://example.org", or "*" for any; empty: none but the server's own
 	Proxies     []netip.Prefix // peers whose X-Forwarded-For is believed

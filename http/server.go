@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/im-transfer/im/web"
@@ -24,6 +25,7 @@ import (
 type Server struct {
 	Services
 	config   Config
+	policy   atomic.Pointer[Policy]
 	log      *slog.Logger
 	hashing  *hashing
 	names    *limiter // failed log-ins of a name
@@ -56,6 +58,7 @@ func New(config Config, services Services, log *slog.Logger) (*Server, error) {
 		cancel:   func() {},
 		failed:   make(chan error, 1),
 	}
+	s.SetPolicy(config.Policy)
 	mux := http.NewServeMux()
 	document, err := s.routes(mux)
 	if err != nil {

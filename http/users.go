@@ -59,6 +59,9 @@ func (s *Server) userRoutes(api huma.API) {
 }
 
 func (s *Server) createUser(ctx context.Context, in *request[registration]) (*answer[userIDBody], error) {
+	if s.policy.Load().RefuseRegistration {
+		return nil, im.Errorf(im.Forbidden, "registration is switched off")
+	}
 	user, err := s.newUser(in.Body.Username, in.Body.Nickname)
 	if err != nil {
 		return nil, err

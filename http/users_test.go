@@ -51,6 +51,16 @@ func TestRegistering(t *testing.T) {
 	w.call("POST", "/v1/users", "", user("p128", strings.Repeat("p", 128), "")).ok("the longest password", 201)
 }
 
+func TestRegistrationCanBeSwitchedOffAndOn(t *testing.T) {
+	w := newWorld(t)
+	body := map[string]string{"username": "alice", "password": "12345678"}
+	w.server.SetPolicy(Policy{RefuseRegistration: true})
+	w.call("POST", "/v1/users", "", body).refused("switched off", im.Forbidden)
+	w.call("POST", "/v1/service/users", serviceKey, `{"users":[{"username":"bob"}]}`).ok("by the service key", 200)
+	w.server.SetPolicy(Policy{})
+	w.call("POST", "/v1/users", "", body).ok("switched on again", 201)
+}
+
 // The row is in although the store could not say so: the name leads to our id.
 func TestARegistrationWithAnUnknownOutcome(t *testing.T) {
 	w := newWorld(t)

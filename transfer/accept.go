@@ -81,7 +81,7 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 			return err
 		}
 		partition := im.Partition(command.ConversationId, s.config.ConversationPartitions)
-		if wait := s.limits.wait(p.UserId, s.now()); wait > 0 {
+		if wait := s.limits.wait(p.UserId, s.now(), s.policy.Load()); wait > 0 {
 			return im.Retry(im.RateLimited, wait, "too many messages")
 		}
 		if err := s.admit(TopicConversation, partition); err != nil {

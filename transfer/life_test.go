@@ -291,30 +291,51 @@ func TestAnAckAboveTheHeadIsAProtocolError(t *testing.T) {
 	}
 }
 
+// signal has alice send a signal.
+func signal(t *testing.T, g *gate, to, kind string) {
+	t.Helper()
+	body, err := (&imv1.Signal{To: &imv1.To{To: &imv1.To_UserId{UserId: to}}, Type: kind}).MarshalVT()
+	must(t, err)
+	g.up(&imv1.ToTransfer{Publishes: []*imv1.Publish{{
+		Session: 1, Request: 5, UserId: "alice", DeviceId: "d1", What: &imv1.Publish_Signal{Signal: body},
+	}}})
+}
+
 func TestSignalsReachMembersOnly(t *testing.T) {
 	w := start(t)
 	w.users("alice", "bob")
 	g := w.gate()
 	g.attach(1, "alice", "d1")
 	g.attach(2, "bob", "d1")
-	signal := func(to, kind string) {
-		body, err := (&imv1.Signal{To: &imv1.To{To: &imv1.To_UserId{UserId: to}}, Type: kind}).MarshalVT()
-		must(t, err)
-		g.up(&imv1.ToTransfer{Publishes: []*imv1.Publish{{
-			Session: 1, Request: 5, UserId: "alice", DeviceId: "d1", What: &imv1.Publish_Signal{Signal: body},
-		}}})
-	}
-	signal("bob", "typing")
+	signal(t, g, "bob", "typing")
 	if s := recv(t, g.signals); s.Type != "typing" || s.From.UserId != "alice" {
 		t.Errorf("signal = %v", s)
 	}
-	signal("bob", "presence")
+	signal(t, g, "bob", "presence")
 	if r := recv(t, g.replies); code(r) != "invalid" {
 		t.Errorf("a server's type = %v", r)
 	}
-	signal("nobody", "typing")
+	signal(t, g, "nobody", "typing")
 	if r := recv(t, g.replies); code(r) != "not_found" {
 		t.Errorf("to nobody = %v", r)
+	}
+}
+
+func TestSignalsCanBeSwitchedOff(t *testing.T) {
+	w := start(t)
+	w.users("alice", "bob")
+	g := w.gate()
+	g.attach(1, "alice", "d1")
+	g.attach(2, "bob", "d1")
+	w.server.SetPolicy(transfer.Policy{RefuseSignals: true})
+	signal(t, g, "bob", "typing")
+	if r := recv(t, g.replies); code(r) != "forbidden" {
+		t.Errorf("switched off = %v", r)
+	}
+	w.server.SetPolicy(transfer.Policy{})
+	signal(t, g, "bob", "typing")
+	if s := recv(t, g.signals); s.Type != "typing" {
+		t.Errorf("switched on again = %v", s)
 	}
 }
 
@@ -331,15 +352,37 @@ func TestKickClosesLiveSessions(t *testing.T) {
 }
 
 func TestRatesAreLimited(t *testing.T) {
-	w := start(t, func(c *transfer.Config, _ *world) { c.SendsPerSecond, c.SendBurst = 0.01, 2 })
+	w := start(t, func(c *transfer.Config, _ *world) { c.Policy = transfer.Policy{SendsPerSecond: 0.01, SendBurst: 2} })
 	w.users("alice", "bob")
 	g := w.gate()
-	for i := range 3 {
-		r := g.send("alice", text("bob", fmt.Sprint(i), "", "x"))
-		if limited := code(r) == "rate_limited"; limited != (i == 2) {
-			t.Errorf("send %d = %v", i, r)
+	n := 0
+	limitedAfter := func(when string, sends int) {
+		t.Helper()
+		for i := range sends + 1 {
+			n++
+			r := g.send("alice", text("bob", fmt.Sprint(n), "", "x"))
+			if limited := code(r) == "rate_limited"; limited != (i == sends) {
+				t.Errorf("%s, send %d = %v", when, i, r)
+			}
 		}
 	}
+	limitedAfter("at first", 2)
+
+	// Another policy holds for who has been limited before: the first send learns of
+	// it, and a microsecond later there is another.
+	w.server.SetPolicy(transfer.Policy{SendsPerSecond: 1e6, SendBurst: 1e6})
+	g.send("alice", text("bob", "first", "", "x"))
+	for i := range 10 {
+		if r := g.send("alice", text("bob", fmt.Sprint("fast ", i), "", "x")); code(r) != "" {
+			t.Errorf("under a higher limit, send %d = %v", i, r)
+		}
+	}
+	w.server.SetPolicy(transfer.Policy{})
+	if r := g.send("alice", text("bob", "free", "", "x")); code(r) != "" {
+		t.Errorf("without a limit = %v", r)
+	}
+	w.server.SetPolicy(transfer.Policy{SendsPerSecond: 0.01, SendBurst: 1})
+	limitedAfter("under a lower limit", 1)
 }
 
 func TestAnAckOverHTTPIsToldToTheLiveSession(t *testing.T) {

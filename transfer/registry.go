@@ -17,9 +17,6 @@ type Registry interface {
 	// every change, the newest list replacing one not yet taken. The channel is
 	// closed when the context ends.
 	Watch(ctx context.Context, role string) (<-chan []im.Server, error)
-	// Facts stores the cluster facts if there are none and returns those in
-	// force.
-	Facts(ctx context.Context, facts im.ClusterFacts) (im.ClusterFacts, error)
 }
 
 // Tokens judges access tokens.

@@ -34,6 +34,9 @@ func (s *Server) acceptSignal(p *imv1.Publish, origin *imv1.Origin, encoded []by
 	if signal.Type == "" || len(signal.Type) > im.MaxSignalTypeBytes || signal.Type == "presence" || signal.Type == "read" {
 		return im.Errorf(im.Invalid, "type must be 1 to %d bytes, and not one of the server's", im.MaxSignalTypeBytes)
 	}
+	if s.policy.Load().RefuseSignals {
+		return im.Errorf(im.Forbidden, "signals are switched off")
+	}
 	command := &imv1.Command{UserId: p.UserId}
 	if err := address(command, signal.To); err != nil {
 		return err

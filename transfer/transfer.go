@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,8 +43,7 @@ type Config struct {
 	Prefetch               int                   // unacknowledged items of a partition; 256
 	Backlog                int                   // items waiting in a partition before accept refuses; 20,000
 	DevicesPerPlatform     int                   // live sessions of one user on one platform; 1
-	SendsPerSecond         float64               // per user; 0 = no limit
-	SendBurst              int                   // per user; 2 * SendsPerSecond
+	Policy                 Policy                // until SetPolicy
 	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
 	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
 	ReceiptEvery           time.Duration         // per kind, conversation and reader, and between two stores of cursors; 500 ms
@@ -60,21 +60,10 @@ func (c Config) withDefaults() Config {
 	set(&c.Prefetch, 256)
 	set(&c.Backlog, 20000)
 	set(&c.DevicesPerPlatform, 1)
-	set(&c.SendBurst, int(2*c.SendsPerSecond)+1)
 	if c.ReceiptEvery == 0 {
 		c.ReceiptEvery = 500 * time.Millisecond
 	}
 	return c
-}
-
-// Facts are the cluster facts that a configuration goes with.
-func (c Config) Facts() im.ClusterFacts {
-	return im.ClusterFacts{
-		ConversationPartitions: c.ConversationPartitions,
-		InboxPartitions:        c.InboxPartitions,
-		Prefetch:               c.Prefetch,
-		Format:                 1,
-	}
 }
 
 // Server is a transfer server: the pipeline's steps for the partitions that it
@@ -91,6 +80,7 @@ type Server struct {
 	metrics  *metrics
 	info     im.StoreInfo
 	now      func() time.Time
+	policy   atomic.Pointer[Policy]
 	limits   *limiter
 	signals  chan signalRequest
 
@@ -109,18 +99,20 @@ type Server struct {
 // New returns a server that has not been started.
 func New(config Config, store Store, queue Queue, registry Registry, tokens Tokens, log *slog.Logger) *Server {
 	config = config.withDefaults()
-	return &Server{
+	s := &Server{
 		config: config, store: store, queue: queue, registry: registry, tokens: tokens,
 		log:        log.With("server", "transfer"),
 		metrics:    newMetrics(config.Metrics),
 		now:        monotonic(),
-		limits:     newLimiter(config.SendsPerSecond, config.SendBurst),
+		limits:     newLimiter(),
 		signals:    make(chan signalRequest, 1024),
 		complaints: complaints{was: map[string]complaint{}},
 		gateways:   map[string]*gateway{},
 		inboxes:    map[int]*inbox{},
 		failed:     make(chan error, 1),
 	}
+	s.SetPolicy(config.Policy)
+	return s
 }
 
 // monotonic returns a clock that starts at the wall clock's time and is not moved
@@ -130,18 +122,11 @@ func monotonic() func() time.Time {
 	return func() time.Time { return start.Add(time.Since(start)) }
 }
 
-// Start checks the cluster facts, takes the partitions that are ours, publishes
+// Start takes the partitions that are ours, publishes
 // what a former process left in the store's outbox, and registers the server.
 // Nothing is accepted before it returns.
 func (s *Server) Start(ctx context.Context) error {
-	facts := s.config.Facts()
-	inForce, err := s.registry.Facts(ctx, facts)
-	if err != nil {
-		return fmt.Errorf("read cluster facts: %w", err)
-	}
-	if inForce != facts {
-		return fmt.Errorf("configured cluster facts %+v differ from the cluster's %+v", facts, inForce)
-	}
+	var err error
 	if s.info, err = s.store.Info(ctx); err != nil {
 		return fmt.Errorf("read store info: %w", err)
 	}

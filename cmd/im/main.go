@@ -36,6 +36,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(app.WebSocket, "Run the websocket server: devices that connect by WebSocket"),
 		newServeCommand(app.TCP, "Run the tcp server: devices that connect by TCP"),
 		newServeCommand(app.Transfer, "Run the transfer server: the message pipeline"),
-		newConfigCommand(), newChatCommand(), newBenchCommand(), newReadyCommand(), newVersionCommand())
+		newConfigCommand(), newChatCommand(), newBenchCommand(), newSettingsCommand(), newReadyCommand(),
+		newVersionCommand())
 	return root
 }

@@ -49,11 +49,12 @@ func newServeCommand(role, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log := newLogger(c.ErrOrStderr(), config.Log)
+			level := new(slog.LevelVar)
+			log := newLogger(c.ErrOrStderr(), config.Log, level)
 			for _, name := range configs.Unknown(os.Environ()) {
 				log.Warn("the environment has a variable that looks like a setting and is none", "variable", name)
 			}
-			servers, err := app.New(c.Context(), role, config, app.Options{Version: version(), Log: log})
+			servers, err := app.New(c.Context(), role, config, app.Options{Version: version(), Log: log, LogLevel: level})
 			if err != nil {
 				return err
 			}
@@ -110,11 +111,9 @@ Ctrl-C stops it; %[6]s.
 `, a["http.url"], a["websocket.url"], a["tcp.url"], a["admin.listen"], chat, kept)
 }
 
-func newLogger(w io.Writer, config configs.Log) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(config.Level)); err != nil {
-		level = slog.LevelInfo // the loader has judged it
-	}
+// newLogger returns a log whose level may change.
+func newLogger(w io.Writer, config configs.Log, level *slog.LevelVar) *slog.Logger {
+	level.Set(config.SlogLevel())
 	options := &slog.HandlerOptions{Level: level}
 	if config.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

@@ -10,13 +10,15 @@ import (
 	"github.com/im-transfer/im"
 )
 
-// Registry knows the servers of this process. It has no goroutine of its own.
+// Registry knows the servers of this process, and settings for them. It has no goroutine of its own.
 // All methods are safe for concurrent use.
 type Registry struct {
 	mu       sync.Mutex // guards what follows
 	servers  map[string]*registration
 	watchers map[*watcher]struct{}
 	facts    *im.ClusterFacts
+	settings map[string]string
+	readers  map[chan map[string]string]struct{} // of settings
 }
 
 type registration struct {
@@ -33,7 +35,10 @@ type watcher struct {
 
 // NewRegistry returns a registry that knows nobody.
 func NewRegistry() *Registry {
-	return &Registry{servers: map[string]*registration{}, watchers: map[*watcher]struct{}{}}
+	return &Registry{
+		servers: map[string]*registration{}, watchers: map[*watcher]struct{}{},
+		settings: map[string]string{}, readers: map[chan map[string]string]struct{}{},
+	}
 }
 
 // Register makes a server known until the context ends or Deregister is called. A

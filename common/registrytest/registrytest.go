@@ -18,14 +18,23 @@ import (
 // patience bounds every wait of the suite.
 const patience = 20 * time.Second
 
+// Registry is all that servers and operators ask of a registry.
+type Registry interface {
+	transfer.Registry
+	Facts(ctx context.Context, facts im.ClusterFacts) (im.ClusterFacts, error)
+	Settings(ctx context.Context) (<-chan map[string]string, error)
+	PutSetting(ctx context.Context, name, value string) error
+	DeleteSetting(ctx context.Context, name string) error
+}
+
 // Opened is an empty registry under test. Another returns the same registry as
 // another process sees it; nil, where it lives within one process.
 type Opened struct {
-	Registry transfer.Registry
-	Another  func() transfer.Registry
+	Registry Registry
+	Another  func() Registry
 }
 
-func (o Opened) another() transfer.Registry {
+func (o Opened) another() Registry {
 	if o.Another == nil {
 		return o.Registry
 	}
@@ -49,6 +58,10 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		{"the first facts stand", facts},
 		{"of facts written at once one stands", factsAtOnce},
 		{"all watchers end with the same list", concurrent},
+		{"settings begin with what is set", settingsBegin},
+		{"settings follow every change", settingsFollow},
+		{"a slow reader of settings gets the newest", settingsNewest},
+		{"settings end with their context", settingsEnd},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, open(t)) })
 	}
@@ -224,7 +237,7 @@ func facts(t *testing.T, o Opened) {
 	first := im.ClusterFacts{ConversationPartitions: 16, InboxPartitions: 32, Prefetch: 64, Format: 1}
 	other := im.ClusterFacts{ConversationPartitions: 8, InboxPartitions: 8, Prefetch: 8, Format: 2}
 	for _, c := range []struct {
-		registry transfer.Registry
+		registry Registry
 		facts    im.ClusterFacts
 	}{{o.Registry, first}, {o.Registry, other}, {o.another(), other}} {
 		got, err := c.registry.Facts(t.Context(), c.facts)
