@@ -21,7 +21,8 @@ type inboxCommit struct {
 	received int // of planned that are the batch's own: receipts come behind
 	reads    []*readDone
 	cursors  []im.Cursor
-	asked    bool // for the users that were missing
+	asked    bool  // for the users that were missing
+	unsure   []int // of planned: receipts that may be older than what was told
 
 	commit   im.InboxCommit
 	receipts *receipts
@@ -38,7 +39,7 @@ type plannedEntry struct {
 	envelope *imv1.InboxEnvelope
 	entry    im.InboxEntry
 	seq      int64
-	dropped  bool // it was in already
+	dropped  bool // it was in already, or is older than what is
 }
 
 func newCommit(batch *inboxBatch) *inboxCommit { return &inboxCommit{batch: batch} }
@@ -86,6 +87,7 @@ func (b *inbox) prepare(c *inboxCommit) (ready bool, err error) {
 // receipts that are due.
 func (b *inbox) begin(ctx context.Context, c *inboxCommit) {
 	c.received = len(c.planned)
+	b.dropStale(c)
 	c.cursors = b.takeCursors()
 	c.acks, b.durable = b.durable, nil
 	b.holdReads(c)
@@ -107,6 +109,9 @@ func (b *inbox) begin(ctx context.Context, c *inboxCommit) {
 func (b *inbox) carryOut(ctx context.Context, c *inboxCommit) error {
 	if !c.stamped {
 		if err := b.ids.ensure(ctx); err != nil {
+			return err
+		}
+		if err := b.dropIssued(ctx, c); err != nil {
 			return err
 		}
 		if err := b.planReceipts(ctx, c); err != nil {
@@ -136,6 +141,7 @@ func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
 		if p := &c.planned[i]; !p.dropped {
 			p.user.head = max(p.user.head, p.seq)
 			b.noteArrival(p)
+			b.noteReceipt(p)
 		}
 	}
 	b.push(c)

@@ -41,6 +41,8 @@ type inbox struct {
 	pending   *inboxCommit // in flight
 	committed chan *inboxCommit
 
+	receipted map[receiptKey]int64 // the last receipts written, without outbox
+
 	due      dueReceipts
 	issuing  *receipts // on their way, in a store without outbox
 	unissued *receipts // for when those are out
@@ -76,7 +78,7 @@ func newInbox(s *Server, q int, held *term) *inbox {
 		controls: make(chan controls, 64), done: make(chan struct{}),
 		users: map[string]*inboxUser{}, waits: map[string]*waiting{}, cursors: map[cursorKey]im.Cursor{},
 		loaded: make(chan *load, 1), committed: make(chan *inboxCommit, 1), issued: make(chan *receipts, 1),
-		due: newDueReceipts(), forgetAt: maxInboxUsers,
+		receipted: map[receiptKey]int64{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
 	}
 }
 
