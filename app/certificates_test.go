@@ -143,11 +143,11 @@ func TestBothSidesVerifyEachOther(t *testing.T) {
 	wantCode(t, dialCluster(t, address, clusterOf("a")), codes.Unavailable)
 	roots := x509.NewCertPool()
 	roots.AddCert(ours.certificate)
-	key, err := newClusterKey(clusterOf("a").Secret)
+	keys, err := newClusterKeys(clusterOf("a").Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, dialWith(t, address, grpc.WithPerRPCCredentials(credential{key, time.Now}),
+	wantCode(t, dialWith(t, address, grpc.WithPerRPCCredentials(credential{keys[0], time.Now}),
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots}))), codes.Unavailable)
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,11 +44,11 @@ const (
 )
 
 // serverCredentials returns what a gRPC server of the cluster asks of its callers:
-// the credential made of cluster.secret with every call and stream, and TLS where
+// a credential made of cluster.secret with every call and stream, and TLS where
 // the section names a certificate. listen is where the server listens, transfer.listen.
 // What it returns last is to be called after the server has stopped.
 func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]grpc.ServerOption, stopper, error) {
-	key, err := newClusterKey(c.Secret)
+	keys, err := newClusterKeys(c.Secret)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,7 +56,7 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 	if err != nil {
 		return nil, nil, err
 	}
-	guard := &guard{key: key, log: log, now: time.Now, refused: map[string]bool{}}
+	guard := &guard{keys: keys, log: log, now: time.Now, refused: map[string]bool{}}
 	options := []grpc.ServerOption{grpc.InTapHandle(guard.admit)}
 	if source == nil {
 		if !isLoopback(listen) {
@@ -70,7 +71,7 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 // dialCredentials returns what a server of the cluster shows another that it calls.
 // What it returns last is to be called when nothing dials any more.
 func dialCredentials(c configs.Cluster, log *slog.Logger) ([]grpc.DialOption, stopper, error) {
-	key, err := newClusterKey(c.Secret)
+	keys, err := newClusterKeys(c.Secret)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +84,7 @@ func dialCredentials(c configs.Cluster, log *slog.Logger) ([]grpc.DialOption, st
 		transport = newClusterTLS(source)
 	}
 	return []grpc.DialOption{
-		grpc.WithPerRPCCredentials(credential{key, time.Now}),
+		grpc.WithPerRPCCredentials(credential{keys[0], time.Now}),
 		grpc.WithTransportCredentials(transport),
 	}, stop, nil
 }
@@ -97,15 +98,21 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// clusterKey makes and judges credentials. It is derived from the secret, which
-// itself is on no wire.
+// clusterKey makes and judges credentials. It is derived from a secret, which itself
+// is on no wire.
 type clusterKey []byte
 
-func newClusterKey(secret configs.Secret) (clusterKey, error) {
-	if len(secret) < secretBytes {
-		return nil, fmt.Errorf("cluster.secret: %d bytes, at least %d are needed", len(secret), secretBytes)
+// newClusterKeys returns the keys of the secrets, with spaces between them: by the
+// first a server proves who it is, and all of them are good for others.
+func newClusterKeys(secrets configs.Secret) ([]clusterKey, error) {
+	var keys []clusterKey
+	for _, secret := range secrets.Several() {
+		keys = append(keys, clusterKey(mac([]byte(secret), "im cluster credential")))
 	}
-	return clusterKey(mac([]byte(secret), "im cluster credential")), nil
+	if len(keys) == 0 {
+		return nil, errors.New("cluster.secret: there is none")
+	}
+	return keys, nil
 }
 
 func mac(key []byte, text string) []byte {
@@ -119,15 +126,18 @@ func (k clusterKey) make(now time.Time) string {
 	return credentialScheme + " " + at + "." + hex.EncodeToString(mac(k, at))
 }
 
+// signed reports whether a MAC is that of a text, in constant time.
+func (k clusterKey) signed(text string, sum []byte) bool { return hmac.Equal(sum, mac(k, text)) }
+
 // judge returns why a credential is not good; nil when it is.
-func (k clusterKey) judge(text string, now time.Time) error {
+func judge(text string, keys []clusterKey, now time.Time) error {
 	token, ok := strings.CutPrefix(text, credentialScheme+" ")
 	at, sum, dotted := strings.Cut(token, ".")
 	given, err := hex.DecodeString(sum)
 	if !ok || !dotted || err != nil || len(at) > maxSeconds {
 		return errors.New("it is none")
 	}
-	if !hmac.Equal(given, mac(k, at)) { // in constant time
+	if !slices.ContainsFunc(keys, func(key clusterKey) bool { return key.signed(at, given) }) {
 		return errors.New("it was made of another secret")
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
@@ -157,9 +167,9 @@ func (credential) RequireTransportSecurity() bool { return false }
 // guard refuses calls without a good credential, on their headers, before anything
 // of their messages is read.
 type guard struct {
-	key clusterKey
-	log *slog.Logger
-	now func() time.Time
+	keys []clusterKey
+	log  *slog.Logger
+	now  func() time.Time
 
 	mu      sync.Mutex
 	refused map[string]bool // hosts, as logged
@@ -184,7 +194,7 @@ func (g *guard) judge(header metadata.MD) error {
 	if len(shown) != 1 {
 		return fmt.Errorf("%d credentials", len(shown))
 	}
-	return g.key.judge(shown[0], g.now())
+	return judge(shown[0], g.keys, g.now())
 }
 
 // first reports whether a host has not been refused before.

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -161,12 +162,12 @@ func TestNothingIsToldWithoutACredential(t *testing.T) {
 }
 
 func TestWhatIsNoCredential(t *testing.T) {
-	key, err := newClusterKey(clusterOf("a").Secret)
+	keys, err := newClusterKeys(clusterOf("a").Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Unix(1_800_000_000, 0)
-	g := guard{key: key, now: func() time.Time { return now }}
+	key, now := keys[0], time.Unix(1_800_000_000, 0)
+	g := guard{keys: keys, now: func() time.Time { return now }}
 	good := key.make(now)
 	for _, c := range []struct {
 		name  string
@@ -194,14 +195,35 @@ func TestWhatIsNoCredential(t *testing.T) {
 	}
 }
 
-func TestAShortSecretIsRefused(t *testing.T) {
-	c := configs.Cluster{Secret: "short"}
+func TestNobodyStartsWithoutASecret(t *testing.T) {
 	_, log := newText()
-	if _, _, err := serverCredentials(c, "127.0.0.1:0", log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
+	if _, _, err := serverCredentials(configs.Cluster{}, "127.0.0.1:0", log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
 		t.Errorf("server: %v", err)
 	}
-	if _, _, err := dialCredentials(c, log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
+	if _, _, err := dialCredentials(configs.Cluster{}, log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
 		t.Errorf("client: %v", err)
+	}
+}
+
+// The secret is changed in three rounds of restarts, and servers of two neighbouring
+// rounds understand each other: the new one is added, comes first, and is alone.
+func TestTheSecretIsChangedServerByServer(t *testing.T) {
+	two := func(first, second string) configs.Cluster {
+		c := clusterOf(first)
+		c.Secret += "\n" + clusterOf(second).Secret
+		return c
+	}
+	rounds := []configs.Cluster{clusterOf("a"), two("a", "b"), two("b", "a"), clusterOf("b")}
+	_, log := newText()
+	for i, server := range rounds {
+		address := serveCluster(t, server, log)
+		for j, client := range rounds {
+			want := codes.OK
+			if i == 0 && j >= 2 || i == 3 && j <= 1 {
+				want = codes.Unauthenticated
+			}
+			t.Run(fmt.Sprint(i, " called by ", j), func(t *testing.T) { wantCode(t, dialCluster(t, address, client), want) })
+		}
 	}
 }
 

@@ -322,3 +322,47 @@ func TestFactsThatDifferNameTheirSettings(t *testing.T) {
 		t.Errorf("another format: %v", err)
 	}
 }
+
+// Nobody joins who counts partitions otherwise: neither the gateways, which hash users
+// to them, nor a process with all roles whose data were counted so.
+func TestServersThatCountOtherwiseDoNotStart(t *testing.T) {
+	refused := func(t *testing.T, role string, c *configs.Config) {
+		t.Helper()
+		started, err := New(t.Context(), role, c, Options{})
+		if err == nil {
+			started.Stop(context.Background()) //nolint:errcheck // it should not be there
+		}
+		if err == nil || !strings.Contains(err.Error(), "transfer.inbox_partitions: is 8 here, but 16") {
+			t.Fatalf("%s: %v", role, err)
+		}
+	}
+	t.Run("gateways", func(t *testing.T) {
+		c := defaultConfig(t)
+		uri := startEtcd(t)
+		first := &process{App: newApp(slog.New(slog.DiscardHandler)), config: c, registry: openEtcd(t, uri)}
+		if err := first.agree(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.Store.Driver, c.Queue.Driver.Driver, c.Registry.Driver.Driver = "mongo", "rabbitmq", "etcd"
+		c.Registry.URI, c.Cluster.Secret = configs.Secret(uri), clusterOf("a").Secret
+		c.Transfer.InboxPartitions = 8
+		refused(t, WebSocket, c)
+		refused(t, TCP, c)
+	})
+	t.Run("all", func(t *testing.T) {
+		c := defaultConfig(t)
+		c.DataDir = t.TempDir()
+		for _, address := range []*string{&c.HTTP.Listen, &c.WebSocket.Listen, &c.TCP.Listen, &c.Admin.Listen} {
+			*address = "127.0.0.1:0"
+		}
+		started, err := New(t.Context(), All, c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := started.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		c.Transfer.InboxPartitions = 8
+		refused(t, All, c)
+	})
+}

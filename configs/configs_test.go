@@ -230,6 +230,15 @@ func TestBadSecrets(t *testing.T) {
 			}
 		})
 	}
+	long := strings.Repeat("x", 32)
+	for value, good := range map[string]bool{long: true, long + "\n" + long: true, long[1:]: false, long + " short": false} {
+		t.Setenv("IM_CLUSTER_SECRET", value)
+		_, err := configs.Load("", nil)
+		if (err == nil) != good || err != nil && !strings.Contains(err.Error(), "cluster.secret must be at least 32 bytes") {
+			t.Errorf("cluster.secret %q: %v", value, err)
+		}
+	}
+	t.Setenv("IM_CLUSTER_SECRET", "")
 	t.Setenv("IM_AUTH_SECRET", "short")
 	if _, err := configs.Load("", nil); err == nil || !strings.Contains(err.Error(), "auth.secret must be at least 32 bytes") {
 		t.Errorf("a short secret: %v", err)

@@ -10,20 +10,21 @@ import (
 // secret is a setting that comes from its environment variable or from the file
 // that another setting names. A URI may also stand in the configuration file.
 type secret struct {
-	key   string
-	value *Secret
-	file  string
-	min   int // bytes
+	key     string
+	value   *Secret
+	file    string
+	min     int  // bytes
+	several bool // there may be more than one, each with so many
 }
 
 func (c *Config) secrets() []secret {
 	return []secret{
-		{"http.service_key", &c.HTTP.ServiceKey, c.HTTP.ServiceKeyFile, 16},
-		{"auth.secret", &c.Auth.Secret, c.Auth.SecretFile, 32},
-		{"cluster.secret", &c.Cluster.Secret, c.Cluster.SecretFile, 32},
-		{"store.uri", &c.Store.URI, c.Store.URIFile, 1},
-		{"queue.uri", &c.Queue.URI, c.Queue.URIFile, 1},
-		{"registry.uri", &c.Registry.URI, c.Registry.URIFile, 1},
+		{"http.service_key", &c.HTTP.ServiceKey, c.HTTP.ServiceKeyFile, 16, false},
+		{"auth.secret", &c.Auth.Secret, c.Auth.SecretFile, 32, false},
+		{"cluster.secret", &c.Cluster.Secret, c.Cluster.SecretFile, 32, true},
+		{"store.uri", &c.Store.URI, c.Store.URIFile, 1, false},
+		{"queue.uri", &c.Queue.URI, c.Queue.URIFile, 1, false},
+		{"registry.uri", &c.Registry.URI, c.Registry.URIFile, 1, false},
 	}
 }
 
@@ -52,11 +53,20 @@ func (s *secret) read(env environment) error {
 		}
 		*s.value = Secret(text)
 	}
-	if n := len(*s.value); n > 0 && n < s.min {
-		return fmt.Errorf("%s must be at least %d bytes, not %d", s.key, s.min, n)
+	values := []string{string(*s.value)}
+	if s.several {
+		values = s.value.Several()
+	}
+	for _, value := range values {
+		if n := len(value); n > 0 && n < s.min {
+			return fmt.Errorf("%s must be at least %d bytes, not %d", s.key, s.min, n)
+		}
 	}
 	return nil
 }
+
+// Several returns the secrets that one setting holds with white space between them.
+func (s Secret) Several() []string { return strings.Fields(string(s)) }
 
 // hasPassword reports whether one of the comma-separated addresses has a password.
 // What is no address is judged to have one if it has an @.

@@ -97,21 +97,28 @@ func watch(t *testing.T, r transfer.Registry, role string) <-chan []im.Server {
 // until takes lists until one is as wanted; every one before it must be sorted.
 func until(t *testing.T, lists <-chan []im.Server, want ...im.Server) {
 	t.Helper()
+	await(t, lists, want, func(list []im.Server) bool {
+		if !slices.IsSortedFunc(list, func(a, b im.Server) int { return cmp.Compare(a.ID, b.ID) }) {
+			t.Fatalf("not sorted: %v", list)
+		}
+		return slices.Equal(list, want)
+	})
+}
+
+// await takes what a channel sends until it is as wanted.
+func await[T any](t *testing.T, values <-chan T, want T, is func(T) bool) {
+	t.Helper()
 	late := time.After(patience)
-	var last []im.Server
+	var last T
 	for {
 		select {
-		case list, open := <-lists:
+		case value, open := <-values:
 			if !open {
 				t.Fatalf("the watch ended at %v", last)
 			}
-			if !slices.IsSortedFunc(list, func(a, b im.Server) int { return cmp.Compare(a.ID, b.ID) }) {
-				t.Fatalf("not sorted: %v", list)
-			}
-			if slices.Equal(list, want) {
+			if last = value; is(value) {
 				return
 			}
-			last = list
 		case <-late:
 			t.Fatalf("waiting for %v, last seen %v", want, last)
 		}

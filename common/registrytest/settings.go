@@ -36,22 +36,7 @@ func follow(t *testing.T, r Registry) <-chan settings {
 // untilSet takes settings until they are as wanted.
 func untilSet(t *testing.T, feed <-chan settings, want settings) {
 	t.Helper()
-	late := time.After(patience)
-	var last settings
-	for {
-		select {
-		case now, open := <-feed:
-			if !open {
-				t.Fatalf("the settings ended at %v", last)
-			}
-			if maps.Equal(now, want) {
-				return
-			}
-			last = now
-		case <-late:
-			t.Fatalf("waiting for %v, last seen %v", want, last)
-		}
-	}
+	await(t, feed, want, func(now settings) bool { return maps.Equal(now, want) })
 }
 
 func settingsBegin(t *testing.T, o Opened) {
