@@ -59,8 +59,8 @@ func BenchmarkSequence(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if answers := g.take().Replies; len(answers) != size || answers[size-1].GetSendAck() == nil {
-						b.Fatal(answers)
+					if m, _ := g.take(); len(m.Replies) != size || m.Replies[size-1].GetSendAck() == nil {
+						b.Fatal(m.Replies)
 					}
 				}
 			})
@@ -89,7 +89,7 @@ func BenchmarkInbox(b *testing.B) {
 					b.Fatal(err)
 				}
 				for _, g := range gateways {
-					if len(g.take().Pushes) != size {
+					if m, _ := g.take(); len(m.Pushes) != size {
 						b.Fatal("a push is missing")
 					}
 				}

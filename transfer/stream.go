@@ -9,9 +9,15 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// maxPushBytes bounds the bodies that wait for one gateway. Above it bodies are
-// dropped and only the newest head of each session is kept; the sessions pull.
-const maxPushBytes = 1 << 20 // with all replies of a credit below the 4 MiB that gRPC takes
+const (
+	// maxPushBytes bounds the bodies that wait for one gateway. Above it bodies are
+	// dropped and only the newest head of each session is kept; the sessions pull,
+	// which costs far more than a push.
+	maxPushBytes = 8 << 20
+	// messagePushBytes bounds those of one message: with all replies of a credit it
+	// is below the 4 MiB that gRPC takes.
+	messagePushBytes = 1 << 20
+)
 
 // gateway is the sending half of one gateway's stream. Whatever is put in while a
 // message is being sent goes into the next one.
@@ -73,7 +79,7 @@ func (g *gateway) ownership(o *imv1.Ownership) {
 func (g *gateway) push(pushes []*imv1.Push) {
 	g.put(func(m *imv1.ToGateway) {
 		for _, p := range pushes {
-			if size := len(p.GetEntry()) + len(p.GetSignal()) + 24*len(p.Targets); g.pushBytes+size <= maxPushBytes {
+			if size := pushSize(p); g.pushBytes+size <= maxPushBytes {
 				g.pushBytes += size
 				m.Pushes = append(m.Pushes, p)
 				continue
@@ -87,12 +93,27 @@ func (g *gateway) push(pushes []*imv1.Push) {
 	})
 }
 
-// take returns what is waiting and leaves an empty message behind.
-func (g *gateway) take() *imv1.ToGateway {
+// pushSize is about what a push takes in a message.
+func pushSize(p *imv1.Push) int { return len(p.GetEntry()) + len(p.GetSignal()) + 24*len(p.Targets) }
+
+// take returns what is waiting, or as much of it as one message may hold: heads and
+// kicks then wait for the last pushes. It is called until nothing more is left.
+func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	message := g.next
-	g.next, g.pushBytes = &imv1.ToGateway{}, 0
+	message, g.next = g.next, &imv1.ToGateway{}
+	n, size := 0, 0
+	for n < len(message.Pushes) && size < messagePushBytes {
+		size += pushSize(message.Pushes[n])
+		n++
+	}
+	g.pushBytes -= size
+	if n < len(message.Pushes) {
+		g.next.Pushes, message.Pushes = message.Pushes[n:], message.Pushes[:n:n]
+		g.next.Heads, message.Heads = message.Heads, nil
+		g.next.Kicks, message.Kicks = message.Kicks, nil
+		return message, true
+	}
 	if len(g.heads) > 0 {
 		push := &imv1.Push{What: &imv1.Push_HeadOnly{HeadOnly: true}}
 		for session, head := range g.heads {
@@ -101,7 +122,7 @@ func (g *gateway) take() *imv1.ToGateway {
 		message.Pushes = append(message.Pushes, push)
 		clear(g.heads)
 	}
-	return message
+	return message, false
 }
 
 // Connect serves the stream of one gateway. Its receiving half runs here, in the
@@ -175,12 +196,21 @@ func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) {
 	for {
 		select {
 		case <-g.done: // what was put in before goes out, if the stream still takes it
-			_ = stream.Send(g.take())
+			_ = g.sendAll(stream)
 			return
 		case <-g.wake:
-			if err := stream.Send(g.take()); err != nil {
+			if err := g.sendAll(stream); err != nil {
 				return
 			}
+		}
+	}
+}
+
+func (g *gateway) sendAll(stream imv1.Transfer_ConnectServer) error {
+	for {
+		message, more := g.take()
+		if err := stream.Send(message); err != nil || !more {
+			return err
 		}
 	}
 }
