@@ -1,7 +1,9 @@
 package im
 
 import (
+	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -18,13 +20,14 @@ type Trace struct {
 // traceid-spanid[-sampling[-parentid]]. An empty one is no trace; ok is false for
 // what is no such header.
 func ParseTrace(header string) (t Trace, ok bool) {
-	parts := strings.Split(header, "-")
-	switch {
-	case header == "":
+	if header == "" {
 		return t, true
-	case validSampling(header):
+	}
+	if validSampling(header) {
 		return Trace{Sampling: header}, true
-	case len(parts) < 2, len(parts) > 4:
+	}
+	parts := strings.SplitN(header, "-", 5)
+	if len(parts) < 2 || len(parts) > 4 {
 		return t, false
 	}
 	t = Trace{TraceID: parts[0], SpanID: parts[1]}
@@ -64,4 +67,24 @@ func (t Trace) String() string {
 		return t.TraceID + "-" + t.SpanID + "-" + t.Sampling
 	}
 	return t.TraceID + "-" + t.SpanID + "-" + t.Sampling + "-" + t.ParentID
+}
+
+// Sampled reports whether spans of the trace are wanted.
+func (t Trace) Sampled() bool { return t.TraceID != "" && (t.Sampling == "1" || t.Sampling == "d") }
+
+// Child returns a new span's place below t; at the beginning of a new trace where t
+// names none.
+func (t Trace) Child() Trace {
+	if t.TraceID == "" {
+		return Trace{TraceID: randomID() + randomID(), SpanID: randomID(), Sampling: t.Sampling}
+	}
+	return Trace{TraceID: t.TraceID, SpanID: randomID(), Sampling: t.Sampling, ParentID: t.SpanID}
+}
+
+// randomID returns 16 hexadecimal digits that are not all zero. Ids of spans are
+// told apart, not guarded: no secret hangs on them.
+func randomID() string {
+	var id [8]byte
+	binary.BigEndian.PutUint64(id[:], 1+rand.Uint64N(1<<64-1)) //nolint:gosec // see above
+	return hex.EncodeToString(id[:])
 }
