@@ -213,6 +213,7 @@ type Pack struct {
 	Ref       PackRef
 	Partition int
 	Body      []byte
+	B3        string // trace of a message in Body, for who looks at the queue; empty = none
 }
 
 // PackRef names a pack in the outbox of a store that has one; the zero value is

@@ -24,20 +24,22 @@ func (s *Server) accept(g *gateway, publishes []*imv1.Publish) {
 	if len(publishes) == 0 {
 		return
 	}
+	began := s.now()
 	var commands, reads batches
 	for _, p := range publishes {
 		origin := &imv1.Origin{Gateway: g.id, Session: p.Session, Request: p.Request}
 		err := s.acceptOne(p, origin, &commands, &reads)
 		if err != nil {
 			s.answer(origin, errorReply(err))
+			s.traceRefused(p, began, err)
 		}
 	}
 	for _, b := range commands {
 		pack := &imv1.CommandPack{Commands: b.commands}
-		s.publish(TopicConversation, b, pack)
+		s.publish(TopicConversation, b, pack, s.traceAccepted(TopicConversation, b, began))
 	}
 	for _, b := range reads {
-		s.publish(TopicInbox, b, &imv1.InboxPack{Envelopes: b.envelopes})
+		s.publish(TopicInbox, b, &imv1.InboxPack{Envelopes: b.envelopes}, nil)
 	}
 }
 
@@ -120,7 +122,7 @@ func (s *Server) admit(topic string, partition int) error {
 
 type marshaler interface{ MarshalVT() ([]byte, error) }
 
-func (s *Server) publish(topic string, b *batch, pack marshaler) {
+func (s *Server) publish(topic string, b *batch, pack marshaler, trace *acceptTrace) {
 	origins := b.origins()
 	refuse := func(err error) {
 		for _, origin := range origins {
@@ -133,7 +135,8 @@ func (s *Server) publish(topic string, b *batch, pack marshaler) {
 		refuse(err)
 		return
 	}
-	s.queue.Publish(topic, b.partition, []im.Pack{{Partition: b.partition, Body: body}}, func(err error) {
+	s.queue.Publish(topic, b.partition, []im.Pack{{Partition: b.partition, Body: body, B3: trace.b3()}}, func(err error) {
+		trace.confirmed(err)
 		if err != nil {
 			refuse(im.Retry(im.Unavailable, retrySoon, "the queue did not confirm"))
 		}
@@ -165,11 +168,11 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 		NoUnread: send.Options.GetNoUnread(), NoPush: send.Options.GetNoPush(),
 		ExpiresInMs: int64(send.Options.GetExpiresIn()) * 1000, ThreadId: send.Content.GetThreadId(),
 	}
-	if p.B3 != "" {
-		c.B3 = p.B3
-	}
-	if _, ok := im.ParseTrace(c.B3); !ok {
+	if _, ok := im.ParseTrace(send.B3); !ok {
 		return nil, im.Errorf(im.Invalid, "b3 is no B3 single header")
+	}
+	if p.B3 != "" { // the gateway has joined it already
+		c.B3 = p.B3
 	}
 	if c.ExpiresInMs < 0 {
 		return nil, im.Errorf(im.Invalid, "expires_in must not be negative")

@@ -144,6 +144,7 @@ func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
 			b.noteReceipt(p)
 		}
 	}
+	c.batch.trace.committed(c)
 	b.push(c)
 	b.finishReads(c)
 	b.answerAcks(c.acks)

@@ -43,7 +43,7 @@ func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode an inbox pack: %w", err)
 		}
-		pack := im.Pack{Partition: q, Body: body}
+		pack := im.Pack{Partition: q, Body: body, B3: s.server.firstTrace(byPartition[q].Envelopes)}
 		if s.outbox {
 			pack.Ref = im.PackRef{Commit: commit, Partition: q}
 		}

@@ -13,16 +13,22 @@ import (
 func (b *inbox) push(c *inboxCommit) {
 	out := outgoing{}
 	for at := 0; at < len(c.planned); {
-		end := at + 1
-		for end < len(c.planned) && c.planned[end].envelope == c.planned[at].envelope {
-			end++
-		}
-		out.add(c.planned[at:end], c.atMs)
-		at = end
+		entries := sameEnvelope(c.planned[at:])
+		out.add(entries, c.atMs, c.batch.trace)
+		at += len(entries)
 	}
 	for g, o := range out {
-		g.push(o.pushes)
+		g.push(o.pushes, o.spans)
 	}
+}
+
+// sameEnvelope returns the entries that the first one's envelope has put there.
+func sameEnvelope(entries []plannedEntry) []plannedEntry {
+	end := 1
+	for end < len(entries) && entries[end].envelope == entries[0].envelope {
+		end++
+	}
+	return entries[:end]
 }
 
 // outgoing is what a commit brings to each gateway.
@@ -31,6 +37,7 @@ type outgoing map[*gateway]*gatewayPushes
 // gatewayPushes are one gateway's, in order.
 type gatewayPushes struct {
 	pushes []*imv1.Push
+	spans  []im.Span     // of those that are traced
 	newest [2]*imv1.Push // to others, to the sender
 }
 
@@ -42,7 +49,7 @@ type onePush struct {
 }
 
 // add adds the pushes of one envelope's entries.
-func (out outgoing) add(entries []plannedEntry, atMs int64) {
+func (out outgoing) add(entries []plannedEntry, atMs int64, trace *batchTrace) {
 	var bodies [2]*imv1.Push_Entry // for others, for the sender
 	event := entries[0].envelope.GetEvent()
 	for i := range entries {
@@ -58,7 +65,13 @@ func (out outgoing) add(entries []plannedEntry, atMs int64) {
 			bodies[own] = &imv1.Push_Entry{Entry: encodeEntry(p.envelope, &p.entry, own == 1, atMs)}
 		}
 		for _, a := range p.user.sessions {
-			out.to(a.gateway).add(own, bodies[own], event.GetB3(), a.session, p.seq)
+			to := out.to(a.gateway)
+			if !to.add(own, bodies[own], event.GetB3(), a.session, p.seq) {
+				continue
+			}
+			if span, ok := trace.pushing(event, a.gateway); ok {
+				to.spans = append(to.spans, span)
+			}
 		}
 	}
 }
@@ -73,10 +86,10 @@ func (out outgoing) to(g *gateway) *gatewayPushes {
 }
 
 // add adds a target to the push of a body, which is made when the body is new.
-func (o *gatewayPushes) add(own int, body *imv1.Push_Entry, b3 string, session uint64, seq int64) {
+func (o *gatewayPushes) add(own int, body *imv1.Push_Entry, b3 string, session uint64, seq int64) (made bool) {
 	if newest := o.newest[own]; newest != nil && newest.What == body {
 		newest.Targets = append(newest.Targets, &imv1.Target{Session: session, Seq: seq})
-		return
+		return false
 	}
 	one := &onePush{}
 	one.target.Session, one.target.Seq = session, seq
@@ -84,6 +97,7 @@ func (o *gatewayPushes) add(own int, body *imv1.Push_Entry, b3 string, session u
 	one.push.What, one.push.B3, one.push.Targets = body, b3, one.targets[:]
 	o.newest[own] = &one.push
 	o.pushes = append(o.pushes, &one.push)
+	return true
 }
 
 // messageRoom is what most encoded messages fit in, for buffers on the stack.

@@ -17,6 +17,7 @@ type inboxBatch struct {
 	envelopes []*imv1.InboxEnvelope
 	done      []im.PackRef
 	tag       uint64 // 0: nothing was received, cursors or receipts are due
+	trace     *batchTrace
 }
 
 // receive decodes packs ahead of the goroutine that owns the partition.
@@ -53,6 +54,7 @@ func (b *inbox) decode(ctx context.Context, deliveries []im.Delivery) (*inboxBat
 			batch.done = append(batch.done, d.Ref)
 		}
 	}
+	batch.trace = b.traceBatch(batch.envelopes)
 	return batch, nil
 }
 

@@ -23,6 +23,7 @@ type sequencer struct {
 	outbox        bool
 	kept          []im.Pack    // of the batch in hand: in the outbox, not in unsent yet
 	unsent        *publication // of the batch in hand
+	trace         *batchTrace  // of the batch in hand; nil: nothing in it is traced
 }
 
 // pending is a command on its way through the batch, with what becomes of it.
@@ -60,7 +61,9 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 		if err != nil {
 			return err
 		}
+		s.trace = s.traceBatch(batch)
 		if err := s.server.persist(ctx, s.log, func(c context.Context) error { return s.process(c, batch) }); err != nil {
+			s.trace.sequenced(batch, err)
 			return err
 		}
 		if err := consumer.Ack(deliveries[len(deliveries)-1].Tag); err != nil {
@@ -117,13 +120,16 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 		if len(planned) == 0 {
 			break
 		}
+		s.trace.reach(markInserting)
 		if err := s.insert(ctx, planned); err != nil {
 			return err
 		}
 	}
+	s.trace.reach(markStored)
 	if err := s.deliver(ctx, batch); err != nil {
 		return err
 	}
+	s.trace.sequenced(batch, nil)
 	s.reply(batch)
 	return nil
 }

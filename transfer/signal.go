@@ -145,6 +145,6 @@ func (b *inbox) signal(p *signalPush) {
 		}
 	}
 	for g, push := range byGateway {
-		g.push([]*imv1.Push{push})
+		g.push([]*imv1.Push{push}, nil)
 	}
 }

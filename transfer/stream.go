@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -18,6 +19,10 @@ const (
 	// is below the 4 MiB that gRPC takes.
 	messagePushBytes = 1 << 20
 )
+
+// maxPushSpans bounds the traced pushes that wait for one gateway; more are not
+// seen by the tracer.
+const maxPushSpans = 256
 
 // gateway is the sending half of one gateway's stream. Whatever is put in while a
 // message is being sent goes into the next one.
@@ -34,6 +39,8 @@ type gateway struct {
 	next      *imv1.ToGateway
 	pushBytes int
 	heads     map[uint64]int64 // session -> head, of dropped bodies
+	traced    []im.Span        // of what is in next; at most maxPushSpans
+	sending   []im.Span        // of what was taken last, all its parts: the sender's own
 }
 
 func newGateway(id string) *gateway {
@@ -75,9 +82,11 @@ func (g *gateway) ownership(o *imv1.Ownership) {
 	g.put(func(m *imv1.ToGateway) { m.Ownerships = append(m.Ownerships, o) })
 }
 
-// push hands over pushes in order, or only their heads when too much is waiting.
-func (g *gateway) push(pushes []*imv1.Push) {
+// push hands over pushes in order, or only their heads when too much is waiting,
+// and the spans of those that are traced.
+func (g *gateway) push(pushes []*imv1.Push, spans []im.Span) {
 	g.put(func(m *imv1.ToGateway) {
+		g.traced = append(g.traced, spans[:min(len(spans), maxPushSpans-len(g.traced))]...)
 		for _, p := range pushes {
 			if size := pushSize(p); g.pushBytes+size <= maxPushBytes {
 				g.pushBytes += size
@@ -114,6 +123,7 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 		g.next.Kicks, message.Kicks = message.Kicks, nil
 		return message, true
 	}
+	g.sending, g.traced = g.traced, nil
 	if len(g.heads) > 0 {
 		push := &imv1.Push{What: &imv1.Push_HeadOnly{HeadOnly: true}}
 		for session, head := range g.heads {
@@ -196,10 +206,10 @@ func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) {
 	for {
 		select {
 		case <-g.done: // what was put in before goes out, if the stream still takes it
-			_ = g.sendAll(stream)
+			_ = s.sendTraced(g, stream)
 			return
 		case <-g.wake:
-			if err := g.sendAll(stream); err != nil {
+			if err := s.sendTraced(g, stream); err != nil {
 				return
 			}
 		}
@@ -213,6 +223,14 @@ func (g *gateway) sendAll(stream imv1.Transfer_ConnectServer) error {
 			return err
 		}
 	}
+}
+
+// sendTraced writes what is waiting and reports what of it is traced.
+func (s *Server) sendTraced(g *gateway, stream imv1.Transfer_ConnectServer) error {
+	err := g.sendAll(stream)
+	s.pushed(g.sending, err)
+	g.sending = nil
+	return err
 }
 
 // receive hands each part of a message to the step that it is for.

@@ -18,6 +18,7 @@
 //	term.go      ids and the fence; own.go which partitions are ours
 //	persist.go   try again while the store or the queue is away
 //	sweep.go     what inboxes are not kept for any longer
+//	trace.go     the spans of traced messages; trace_accept.go those of accept
 package transfer
 
 import (
@@ -49,6 +50,7 @@ type Config struct {
 	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
 	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
 	ReceiptEvery           time.Duration         // per kind, conversation and reader, and between two stores of cursors; 500 ms
+	Tracer                 Tracer                // takes the spans of traced messages; nil = nobody does
 }
 
 func (c Config) withDefaults() Config {
