@@ -81,6 +81,12 @@ func (t Trace) Child() Trace {
 	return Trace{TraceID: t.TraceID, SpanID: randomID(), Sampling: t.Sampling, ParentID: t.SpanID}
 }
 
+// Sibling returns the place of another span below the same parent.
+func (t Trace) Sibling() Trace {
+	t.SpanID = randomID()
+	return t
+}
+
 // randomID returns 16 hexadecimal digits that are not all zero. Ids of spans are
 // told apart, not guarded: no secret hangs on them.
 func randomID() string {

@@ -37,7 +37,11 @@ func TestAChildIsBelowItsParent(t *testing.T) {
 	if child.TraceID != root.TraceID || child.ParentID != root.SpanID || child.SpanID == root.SpanID || child.Sampling != "d" {
 		t.Errorf("child = %+v of %+v", child, root)
 	}
-	for _, trace := range []im.Trace{root, child} {
+	sibling := child.Sibling()
+	if sibling.ParentID != root.SpanID || sibling.TraceID != root.TraceID || sibling.SpanID == child.SpanID {
+		t.Errorf("sibling = %+v of %+v", sibling, child)
+	}
+	for _, trace := range []im.Trace{root, child, sibling} {
 		if got, ok := im.ParseTrace(trace.String()); !ok || got != trace {
 			t.Errorf("%q is no header", trace)
 		}

@@ -15,11 +15,13 @@ import (
 // record is what the log line of a request needs to know.
 type record struct {
 	http.ResponseWriter
-	status int
-	remote string // the client's address
-	userID string
-	code   im.Code
-	cause  error
+	status  int
+	remote  string // the client's address
+	pattern string // of the route; empty = there is none
+	userID  string
+	code    im.Code
+	cause   error
+	trace   im.Trace // Sampled: the place of its span; else what it carries on
 }
 
 type recordKey struct{}
@@ -52,7 +54,7 @@ func (r *record) Write(p []byte) (int, error) {
 func (r *record) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // around is what every request passes through: an id, a time limit, CORS, the
-// answer to a panic, and a log line if it failed.
+// answer to a panic, a log line if it failed, and a span if it is traced.
 func (s *Server) around(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
@@ -67,6 +69,7 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 				s.panicked(rec, caught)
 			}
 			s.report(rec, r, id, time.Since(started))
+			s.trace(rec, r, id, started)
 		}()
 		if s.cors(rec, r) {
 			return
@@ -74,8 +77,9 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 		r = r.WithContext(ctx)
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
 			rec.Header().Set("Cache-Control", "no-store")
+			s.join(rec, traceOf(r.Header))
 		}
-		if _, pattern := mux.Handler(r); pattern == "" {
+		if _, rec.pattern = mux.Handler(r); rec.pattern == "" {
 			mux.ServeHTTP(&muxAnswer{record: rec}, r)
 			return
 		}

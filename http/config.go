@@ -46,7 +46,8 @@ type Config struct {
 
 	RegistrationsPerAddress Rate // from a remote address (IPv6: its /64); 30, one more each 2 s
 
-	Now func() time.Time // time.Now
+	Tracer Tracer           // nil = nothing is traced
+	Now    func() time.Time // time.Now
 }
 
 // Rate allows a burst, and then one more for each Every.

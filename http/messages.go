@@ -39,7 +39,9 @@ func (s *Server) sendMessage(ctx context.Context, in *sendRequest) (*answer[send
 	if err != nil {
 		return nil, wrap("encode send", err)
 	}
-	answered, err := s.publish(ctx, &imv1.Publish{What: &imv1.Publish_Send{Send: encoded}, StampClientId: true})
+	answered, err := s.publish(ctx, &imv1.Publish{
+		What: &imv1.Publish_Send{Send: encoded}, StampClientId: true, B3: s.messageTrace(ctx, send.GetB3()),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,10 @@
 package session
 
-import imv1 "github.com/im-transfer/im/proto/im/v1"
+import (
+	"time"
+
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
 
 // receive hands what a transfer sends to the sessions and calls concerned, until
 // the stream breaks. It never waits for any of them.
@@ -61,6 +65,9 @@ func (st *stream) touch(s *Session, f func(*Session)) {
 // push hands one body to all its targets.
 func (st *stream) push(p *imv1.Push) {
 	body := &pushed{proto: p.GetEntry(), b3: p.B3}
+	if p.B3 != "" {
+		body.at = time.Now()
+	}
 	signal, isSignal := p.What.(*imv1.Push_Signal)
 	if isSignal {
 		body.proto = signal.Signal

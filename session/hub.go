@@ -25,6 +25,7 @@ type Config struct {
 	Linger           time.Duration // 1 s of reading off what is in flight at the end
 	MaxConnections   int           // 0 = no bound; more are sent away as unavailable
 	MaxLogins        int           // 512 at once; more wait
+	Tracer           Tracer        // nil = nothing is traced
 }
 
 func (c Config) withDefaults() Config {

@@ -166,6 +166,7 @@ func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = 0
+	s.traceWritten()
 	s.wake()
 	if s.out == nil || s.abandoned {
 		s.writing = false
@@ -175,6 +176,7 @@ func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	s.endDeliver("")
 	batch = s.out
 	s.out, s.inFlight = nil, len(*batch)
+	s.traceWriting()
 	s.setWriteDeadline()
 	return batch, false
 }

@@ -185,6 +185,7 @@ func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
 			return
 		case a.timeout <= 0:
 			s.refuse(seq, errNoTransfer())
+			s.traceAnswered(publish, nil, im.Unavailable)
 			return
 		}
 		s.wait(a.more, a.timeout)

@@ -125,7 +125,9 @@ func (s *Session) unsupported(frame wire.Frame) {
 func (s *Session) publishSend(frame wire.Frame) {
 	var send imv1.Send
 	if body, ok := s.encoded(frame, &send); ok {
-		s.publish(&imv1.Publish{What: &imv1.Publish_Send{Send: body}}, frame.Seq, requestPublish)
+		publish := &imv1.Publish{What: &imv1.Publish_Send{Send: body}}
+		s.join(publish, send.B3)
+		s.publish(publish, frame.Seq, requestPublish)
 	}
 }
 

@@ -30,11 +30,17 @@ func refusalOf(e *imv1.Error) *im.Error {
 func (s *Session) reply(r *imv1.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch kind := requestKind(r.Request); {
-	case kind == requestAck && !s.ackAnswered(r.Request):
-		return
-	case kind == requestPublish && s.answered(r.Request) == nil:
-		return
+	switch requestKind(r.Request) {
+	case requestAck:
+		if !s.ackAnswered(r.Request) {
+			return
+		}
+	case requestPublish:
+		publish := s.answered(r.Request)
+		if publish == nil {
+			return
+		}
+		s.traceAnswered(publish, r.GetSendAck(), im.Code(r.GetError().GetCode()))
 	}
 	op, body := replyBody(r)
 	if body != nil {

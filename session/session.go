@@ -58,6 +58,8 @@ type Session struct {
 	beats       []int32       // heartbeats that wait for the head
 	beatAt      time.Duration
 
+	traces *traces // nil = nothing was ever traced
+
 	out      *[]byte // what is to be written; nil = nothing
 	openedAt int     // where the deliver frame not ended begins
 	inFlight int     // bytes being written
@@ -205,5 +207,6 @@ func (s *Session) end() {
 	s.linger()
 	s.abandon()
 	s.hub.link.remove(s)
+	s.traceEnd()
 	s.hub.remove(s)
 }

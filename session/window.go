@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/proto/wire"
@@ -16,6 +18,7 @@ func (s *Session) room() int64 {
 // the rest of the way when the head is known.
 func (s *Session) progress(acked int64) {
 	s.acked = max(s.acked, acked)
+	s.traceAcked()
 	if base := min(s.acked, s.head); base > s.base {
 		s.base, s.stalled = base, 0
 		s.setDeadline()
@@ -28,6 +31,9 @@ type pushed struct {
 	proto []byte
 	json  []byte
 	b3    string
+
+	at      time.Time     // of a traced one: when it came
+	message *imv1.Message // and what it says
 }
 
 // push takes an entry from the owner: the next one inside the window is written
@@ -41,6 +47,9 @@ func (s *Session) push(seq int64, p *pushed) {
 		if entry := p.in(s.form, wire.EntryJSON); entry != nil {
 			s.deliver(seq, entry, p.b3)
 			s.cursor = seq
+			if p.b3 != "" {
+				s.traceDelivery(seq, p)
+			}
 		}
 	}
 	s.pump()
