@@ -76,6 +76,7 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	hub := session.NewHub(session.Config{
 		ServerVersion: p.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
 		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
+		Tracer: p.tracer(role, id),
 	}, link, log)
 	server := build(hub, log)
 	if err := server.Start(); err != nil {

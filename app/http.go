@@ -24,6 +24,7 @@ func (p *process) startHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	config.Tracer = p.tracer("http", id)
 	passwords, err := argon2.New(argon2.Params{})
 	if err != nil {
 		return fmt.Errorf("password hashing: %w", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/common/jwt"
+	"github.com/im-transfer/im/common/zipkin"
 	"github.com/im-transfer/im/configs"
 	"github.com/im-transfer/im/transfer"
 )
@@ -53,6 +54,7 @@ type process struct {
 	tokens   *jwt.Tokens
 	secret   string // that signs tokens, of http and transfer
 	settings *settings
+	spans    *zipkin.Reporter // nil: there is no collector
 	dial     dial
 	ready    []func() error
 }
@@ -75,7 +77,7 @@ func New(ctx context.Context, role string, config *configs.Config, options Optio
 	p := &process{App: newApp(options.Log), role: role, config: config, options: options, metrics: prometheus.NewRegistry()}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, start := range []func(context.Context) error{
-		p.startDrivers, p.agree, p.startSettings,
+		p.startDrivers, p.agree, p.startSettings, p.startTracing,
 		p.when(p.startTransfer, Transfer), p.when(p.startHTTP, HTTP), p.when(p.startWebSocket, WebSocket), p.when(p.startTCP, TCP),
 		p.startAdmin,
 	} {

@@ -31,12 +31,14 @@ func (p *process) startTransfer(ctx context.Context) error {
 	if p.options.WrapStore != nil {
 		store = p.options.WrapStore(store)
 	}
+	id := im.NewID()
 	server := transfer.New(transfer.Config{
-		ServerID: im.NewID(), Address: address,
+		ServerID: id, Address: address,
 		ConversationPartitions: c.Transfer.ConversationPartitions, InboxPartitions: c.Transfer.InboxPartitions,
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
 		Retention:          c.Retention.Inbox, Metrics: p.metrics,
+		Tracer: p.tracer("transfer", id),
 	}, store, p.queue, p.registry, p.tokens, p.log)
 	p.settings.follow(func(c *configs.Config) { server.SetPolicy(transferPolicy(c)) })
 	p.started("transfer", server.Stop)

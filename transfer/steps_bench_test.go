@@ -109,7 +109,7 @@ func BenchmarkPush(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			c := &inboxCommit{}
+			c := newCommit(&inboxBatch{})
 			for _, user := range box.users {
 				c.planned = append(c.planned, plannedEntry{user: user, envelope: envelope, entry: entry, seq: 1})
 			}
