@@ -30,10 +30,20 @@ type lane struct {
 type message struct {
 	outlet   *outlet
 	body     []byte
+	b3       string         // of the first item with a trace
 	of       []*publication // of each item
 	tag      uint64         // on the channel on which it was written last
 	dropped  bool           // everything in it has been answered: not to be written again
 	returned bool
+}
+
+// headers let who looks at the queue follow a traced message; nobody reads them
+// here, for what counts is in the body.
+func (m *message) headers() amqp.Table {
+	if m.b3 == "" {
+		return nil
+	}
+	return amqp.Table{"b3": m.b3}
 }
 
 func newLane(q *Queue) *lane { return &lane{queue: q, wake: make(chan struct{}, 1)} }
@@ -122,7 +132,7 @@ func (l *lane) write(over context.Context, channel *amqp.Channel) error {
 			}
 		}
 		err := channel.PublishWithContext(context.Background(), "", m.outlet.queue, true, false, amqp.Publishing{
-			DeliveryMode: amqp.Persistent, MessageId: strconv.FormatUint(m.tag, 10), Body: m.body,
+			DeliveryMode: amqp.Persistent, MessageId: strconv.FormatUint(m.tag, 10), Headers: m.headers(), Body: m.body,
 		})
 		if err != nil {
 			return fmt.Errorf("publish: %w", err)

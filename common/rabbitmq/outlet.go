@@ -101,6 +101,9 @@ func (o *outlet) pack() *message {
 		}
 		m.body = appendItem(m.body, &next.pack)
 		m.of = append(m.of, next.of)
+		if m.b3 == "" {
+			m.b3 = next.pack.B3
+		}
 		if o.flying < packFrom || o.waiting.len() == 0 || len(m.of) == most ||
 			len(m.body)+len(o.waiting.at(0).pack.Body)+itemExtra > limit {
 			break

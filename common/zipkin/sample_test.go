@@ -15,7 +15,7 @@ func tracer(t testing.TB, rate float64) (*zipkin.Reporter, *zipkin.Tracer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Stop(t.Context()) })
+	t.Cleanup(func() { stop(t, r) })
 	return r, r.Tracer("im-http", "s")
 }
 

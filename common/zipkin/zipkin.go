@@ -135,7 +135,7 @@ func errRate(rate float64) error { return fmt.Errorf("a sampling rate is 0 to 1,
 // chosen tosses the coin for one request.
 func (r *Reporter) chosen() bool {
 	rate := math.Float64frombits(r.rate.Load())
-	return rate > 0 && rand.Float64() < rate //nolint:gosec // a sample, no secret
+	return rate > 0 && rand.Float64() < rate
 }
 
 // Sent is how many spans the collector has taken.

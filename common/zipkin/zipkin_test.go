@@ -62,7 +62,7 @@ func start(t *testing.T, config zipkin.Config) *zipkin.Reporter {
 }
 
 // stop lets a reporter send what it has.
-func stop(t *testing.T, r *zipkin.Reporter) {
+func stop(t testing.TB, r *zipkin.Reporter) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -154,7 +154,7 @@ func TestWhatIsNoSpanIsDropped(t *testing.T) {
 	r := start(t, zipkin.Config{Endpoint: c.URL, Interval: time.Hour})
 	tracer := r.Tracer("im-http", "s")
 	for _, change := range []func(*im.Span){
-		func(s *im.Span) {},
+		func(*im.Span) {},
 		func(s *im.Span) { s.Trace = im.Trace{} },
 		func(s *im.Span) { s.SpanID = "0000000000000000" },
 		func(s *im.Span) { s.ParentID = "x" },

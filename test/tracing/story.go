@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -15,7 +14,7 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// A system that runs.
+// System is one that runs.
 type System struct {
 	HTTP       string // base URL of an http server
 	ServiceKey string
@@ -65,13 +64,13 @@ func Tell(t *testing.T, s System) {
 	batchesNameTheirMessages(t, s.Zipkin, spans)
 }
 
-// digits returns random hexadecimal digits, not all zero.
+// digits returns random hexadecimal digits.
 func digits(n int) string {
-	id := make([]byte, n/2)
+	id := make([]byte, n)
 	for i := range id {
-		id[i] = byte(1 + rand.IntN(255))
+		id[i] = "123456789abcdef"[rand.IntN(15)]
 	}
-	return hex.EncodeToString(id)
+	return string(id)
 }
 
 // reader is a device that tells what has arrived.
