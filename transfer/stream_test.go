@@ -15,7 +15,7 @@ func TestPushesInParts(t *testing.T) {
 		g.push([]*imv1.Push{{
 			What:    &imv1.Push_Entry{Entry: make([]byte, body)},
 			Targets: []*imv1.Target{{Session: 7, Seq: seq}},
-		}})
+		}}, nil)
 	}
 	g.head(&imv1.HeadOf{Session: 7, Head: count})
 	g.kick(&imv1.Kicked{Session: 7})
