@@ -83,11 +83,11 @@ func TestTransferLeaves(t *testing.T) {
 			home, other = other, home
 		}
 		home.Unlist()
-		time.Sleep(4 * time.Second)
+		time.Sleep(time.Second / 2)
 		if home.Published() != 1 || other.Published() != 0 {
 			t.Errorf("published %d and %d before it has left", home.Published(), other.Published())
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second)
 		if home.Published() != 1 || other.Published() != 1 {
 			t.Errorf("published %d and %d after it has left", home.Published(), other.Published())
 		}

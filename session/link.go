@@ -15,9 +15,10 @@ import (
 
 const (
 	// leavingPatience is how long the stream to a transfer that is no longer
-	// listed is kept: to a stopping one, that it may finish, but not to one that
-	// has been paused and may never answer.
-	leavingPatience = 5 * time.Second
+	// listed is kept: a stopping one may finish what is in hand. One that has been
+	// paused will not answer, and what waits for it waits that much longer than the
+	// registry's TTL already, so it is short: whatever is cut off is sent again.
+	leavingPatience = time.Second
 	// callBit marks the numbers of calls; those of sessions are without it.
 	callBit = 1 << 63
 )
