@@ -20,10 +20,10 @@ RESULT := bench/results/micro.txt
 DATA ?=
 CLUSTER ?=
 
-.PHONY: help run cluster test lint fmt proto bench
+.PHONY: help run cluster cluster-bench test lint fmt proto bench
 
 help: ## list these
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 # exec: the server takes the shell's place, so that signals reach it.
 run: ## run every server in one process, data under ./data
@@ -32,6 +32,9 @@ run: ## run every server in one process, data under ./data
 # exec, as above: whoever is killed is the program that all others end with.
 cluster: ## run RabbitMQ, etcd, MongoDB, Zipkin and two of each server, until Ctrl-C
 	@go build -o im ./cmd/im && go build -o cluster ./deploy/local/cluster && exec ./cluster --data '$(DATA)' $(CLUSTER)
+
+cluster-bench: ## measure the engines alone and the cluster on them, on a machine with nothing else to do
+	@go build -o im ./cmd/im && go build -o throughput ./deploy/local/throughput && exec ./throughput $(CLUSTER)
 
 test: ## run all tests with the race detector; says what was skipped
 	@bash test/run
