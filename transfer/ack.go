@@ -24,11 +24,10 @@ func (b *inbox) ack(from *gateway, a *imv1.Acked, stored int64) {
 		b.refuseAck(from, a)
 		return
 	}
-	cursor := user.cursors[a.DeviceId]
-	cursor.UserID, cursor.DeviceID = user.id, a.DeviceId
+	cursor := user.cursor(a.DeviceId)
 	if a.Seq > cursor.Seq {
 		cursor.Seq = a.Seq
-		user.cursors[a.DeviceId] = cursor
+		user.setCursor(cursor)
 		b.cursors[cursorKey{user.id, a.DeviceId}] = cursor
 		b.tellOthers(user, from, a)
 		b.due.acked(user.id)

@@ -70,7 +70,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 	})
 	user.sessions = append(user.sessions, session)
 	from.attached(&imv1.Attached{
-		Session: a.Session, Head: user.head, Acked: user.cursors[a.DeviceId].Seq,
+		Session: a.Session, Head: user.head, Acked: user.cursor(a.DeviceId).Seq,
 		Generation: &imv1.Generation{Term: session.term, Counter: session.counter},
 	})
 	b.closeOlder(user, session)

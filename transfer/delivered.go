@@ -103,11 +103,9 @@ func (b *inbox) collectDelivered(ctx context.Context, due dueDelivery, newest ma
 // apply moves what the owner remembers of a user up; more reports whether a device
 // has acknowledged more since.
 func (d *dueDelivery) apply() (more bool) {
-	for device, cursor := range d.user.cursors {
-		if to := min(cursor.Seq, d.upto); to > cursor.ReceiptedSeq {
-			cursor.ReceiptedSeq = to
-			d.user.cursors[device] = cursor
-		}
+	for i := range d.user.cursors {
+		cursor := &d.user.cursors[i]
+		cursor.ReceiptedSeq = max(cursor.ReceiptedSeq, min(cursor.Seq, d.upto))
 		more = more || cursor.Seq > d.upto
 	}
 	keep := 0

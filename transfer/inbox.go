@@ -65,9 +65,29 @@ type inboxUser struct {
 	id       string
 	head     int64 // committed
 	sessions []*attachment
-	cursors  map[string]im.Cursor // by device; nil = not loaded
-	arrived  []arrival            // direct messages of others not yet receipted
-	arrivedT int64                // arrived is complete above this inbox seq
+	cursors  []im.Cursor // of the devices, which are few; nil = not loaded
+	arrived  []arrival   // direct messages of others not yet receipted
+	arrivedT int64       // arrived is complete above this inbox seq
+}
+
+// cursor returns a device's cursor, at 0 where it has none.
+func (u *inboxUser) cursor(deviceID string) im.Cursor {
+	for _, c := range u.cursors {
+		if c.DeviceID == deviceID {
+			return c
+		}
+	}
+	return im.Cursor{UserID: u.id, DeviceID: deviceID}
+}
+
+func (u *inboxUser) setCursor(cursor im.Cursor) {
+	for i := range u.cursors {
+		if u.cursors[i].DeviceID == cursor.DeviceID {
+			u.cursors[i] = cursor
+			return
+		}
+	}
+	u.cursors = append(u.cursors, cursor)
 }
 
 // newInbox returns the owner of an inbox partition by a term that was taken.

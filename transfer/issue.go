@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -101,11 +102,7 @@ func (b *inbox) takeDelivered(r *round) {
 			continue
 		}
 		delete(b.due.users, id)
-		due := dueDelivery{user: user}
-		for _, cursor := range user.cursors {
-			due.cursors = append(due.cursors, cursor)
-		}
-		r.delivered = append(r.delivered, due)
+		r.delivered = append(r.delivered, dueDelivery{user: user, cursors: slices.Clone(user.cursors)})
 	}
 }
 

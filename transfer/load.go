@@ -164,14 +164,14 @@ func (b *inbox) settle(l *load) error {
 func (b *inbox) takeCursorRows(l *load) {
 	for _, id := range l.cursors {
 		if user := b.users[id]; user.cursors == nil {
-			user.cursors = map[string]im.Cursor{}
+			user.cursors = []im.Cursor{}
 		}
 	}
 	for _, row := range l.rows {
-		known := b.users[row.UserID].cursors
-		row.Seq = max(row.Seq, known[row.DeviceID].Seq)
-		row.ReceiptedSeq = max(row.ReceiptedSeq, known[row.DeviceID].ReceiptedSeq)
-		known[row.DeviceID] = row
+		user := b.users[row.UserID]
+		known := user.cursor(row.DeviceID)
+		row.Seq, row.ReceiptedSeq = max(row.Seq, known.Seq), max(row.ReceiptedSeq, known.ReceiptedSeq)
+		user.setCursor(row)
 	}
 }
 
