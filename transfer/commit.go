@@ -132,7 +132,7 @@ func (b *inbox) carryOut(ctx context.Context, c *inboxCommit) error {
 
 // finish makes a commit visible: heads rise, pushes go out, reads and acks are
 // answered, the queue is acknowledged.
-func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
+func (b *inbox) finish(c *inboxCommit) error {
 	b.pending = nil
 	if c.err != nil {
 		return c.err
@@ -148,13 +148,13 @@ func (b *inbox) finish(c *inboxCommit, consumer Consumer) error {
 	b.push(c)
 	b.finishReads(c)
 	b.answerAcks(c.acks)
-	if c.batch.tag == 0 {
+	if c.batch.from == nil {
 		return nil
 	}
-	if err := consumer.Ack(c.batch.tag); err != nil {
+	if err := c.batch.from.Ack(c.batch.tag); err != nil && b.outbox {
 		return fmt.Errorf("acknowledge: %w", err)
 	}
-	return nil
+	return nil // without an outbox: the consumer is lost, the batch comes again and is found in the inboxes
 }
 
 // stamp numbers the planned entries and gathers them into one block per user, but

@@ -123,14 +123,15 @@ func (b *inbox) control(c controls) {
 	}
 }
 
-// run owns the partition until ctx ends or the consumer is lost.
+// run owns the partition, and in the end closes its consumer, until ctx ends or
+// another owner was seen.
 func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	batches := make(chan *inboxBatch)
 	owed := make(chan *owedReceipts, 1)
-	lost := make(chan error, 1)
-	b.server.goRun(func() { lost <- b.receive(work, consumer, batches) })
+	over := make(chan reception, 1)
+	b.server.goRun(func() { over <- b.receive(work, consumer, batches) })
 	b.server.goRun(func() { owed <- b.loadOwed(work) })
 	var err error
 	for err == nil {
@@ -142,7 +143,7 @@ func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 		case batch := <-incoming:
 			b.next = newCommit(batch)
 		case c := <-b.committed:
-			if err = b.finish(c, consumer); err == nil {
+			if err = b.finish(c); err == nil {
 				b.issue(work, c.receipts)
 			}
 		case l := <-b.loaded:
@@ -155,14 +156,20 @@ func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 			b.handle(c)
 		case <-b.storeAt:
 			b.storeAt, b.tick = nil, true
-		case err = <-lost:
+		case r := <-over:
+			err = r.err
+			over <- r
 		}
 		if err == nil {
 			err = b.proceed(work, batches)
 		}
 	}
 	stop()
-	return b.giveUp(err, consumer)
+	err = b.giveUp(err)
+	if r := <-over; r.consumer != nil {
+		err = errors.Join(err, r.consumer.Close())
+	}
+	return err
 }
 
 // proceed begins what can be begun: a commit of the batch that was received, of
@@ -197,7 +204,7 @@ func (b *inbox) proceed(ctx context.Context, batches <-chan *inboxBatch) error {
 // hand, for what is in the store must be acknowledged to the queue, and stores the
 // cursors; but while the store is away only for one try's time. What is then left
 // unacknowledged is the next owner's, and the gateways tell it the cursors again.
-func (b *inbox) giveUp(err error, consumer Consumer) error {
+func (b *inbox) giveUp(err error) error {
 	close(b.done)
 	b.server.announce(b, true)
 	if b.pending != nil {
@@ -205,7 +212,7 @@ func (b *inbox) giveUp(err error, consumer Consumer) error {
 		if c.err != nil {
 			return errors.Join(err, c.err)
 		}
-		err = errors.Join(err, b.finish(c, consumer))
+		err = errors.Join(err, b.finish(c))
 	}
 	if errors.Is(err, errForeign) {
 		return err

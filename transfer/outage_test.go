@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,6 +267,104 @@ func TestCursorsDoNotWaitForReceipts(t *testing.T) {
 	eventually(t, "the receipts are noted", func() bool {
 		rows, err := w.db.Cursors(t.Context(), []string{"bob"})
 		return err == nil && rows[0].ReceiptedSeq == 4
+	})
+}
+
+// awayQueue is a queue whose broker goes: its consumers are lost, and nobody becomes
+// one until it is back.
+type awayQueue struct {
+	*queuetest.Faulty
+	mu   sync.Mutex
+	back chan struct{} // closed while the broker is there
+}
+
+func (q *awayQueue) Consume(ctx context.Context, topic string, partition int) (transfer.Consumer, error) {
+	q.mu.Lock()
+	back := q.back
+	q.mu.Unlock()
+	select {
+	case <-back:
+		return q.Faulty.Consume(ctx, topic, partition)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (q *awayQueue) goAway(t *testing.T) {
+	q.mu.Lock()
+	q.back = make(chan struct{})
+	q.mu.Unlock()
+	for partition := range 2 {
+		must(t, q.Break(transfer.TopicInbox, partition))
+	}
+}
+
+func (q *awayQueue) comeBack() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	close(q.back)
+}
+
+// pushedTo returns the next entry that is pushed to a session.
+func (g *gate) pushedTo(session uint64) *imv1.Entry {
+	g.t.Helper()
+	for {
+		if p := recv(g.t, g.pushes); p.session == session {
+			return p.entry
+		}
+	}
+}
+
+// While the broker is away the owner of an inbox partition stays: sessions attach,
+// acks are stored, heads are told. When it is back things go on where they were, but
+// not if somebody else has taken the partition meanwhile.
+func TestTheInboxIsOwnedWhileTheQueueIsAway(t *testing.T) {
+	queue := &awayQueue{back: make(chan struct{})}
+	queue.comeBack()
+	w := start(t, func(_ *transfer.Config, w *world) {
+		w.store, queue.Faulty = storetest.WithoutOutbox(w.db), queuetest.NewFaulty(w.queue, nil)
+		w.queue = queue
+	})
+	w.users("alice", "bob")
+	g := w.gate()
+	g.attach(1, "alice", "d1")
+	g.attach(2, "bob", "d1")
+	g.send("alice", text("bob", "m1", "", "before"))
+	g.pushedTo(2)
+
+	queue.goAway(t)
+
+	if a := g.attach(3, "bob", "d1"); a.Head != 1 {
+		t.Errorf("attached = %v, want a head of 1", a)
+	}
+	ack := acked(3, "bob", 1)
+	ack.Request, ack.Durable = 7, true
+	g.up(&imv1.ToTransfer{Acks: []*imv1.Acked{ack}})
+	if r := recv(t, g.replies); r.GetAckReply().GetSeq() != 1 {
+		t.Errorf("ack_reply = %v", r)
+	}
+	g.up(&imv1.ToTransfer{Heads: []*imv1.HeadRequest{{Session: 3, UserId: "bob"}}})
+	if h := recv(t, g.heads); h.Head != 1 {
+		t.Errorf("head = %v", h)
+	}
+
+	queue.comeBack()
+
+	g.send("alice", text("bob", "m2", "", "after"))
+	if e := g.pushedTo(3); e.Seq != 2 || e.Message.GetContent().GetText() != "after" {
+		t.Errorf("bob got %v", e)
+	}
+
+	queue.goAway(t)
+	partition := "inbox." + fmt.Sprint(im.Partition("bob", 2))
+	last, err := w.db.LastTerm(t.Context(), partition)
+	must(t, err)
+	last.Term, last.Owner = last.Term+1, "another"
+	must(t, w.db.InsertTerm(t.Context(), last))
+	queue.comeBack()
+	eventually(t, "the partition is taken anew, with a term above the other's", func() bool {
+		now, err := w.db.LastTerm(t.Context(), partition)
+		return err == nil && now.Term > last.Term && now.Owner == w.config.ServerID
 	})
 }
 

@@ -166,7 +166,7 @@ func (s *Server) holdInbox(ctx context.Context, q int) error {
 	stop := s.sweep(ctx, q)
 	err = box.run(ctx, consumer)
 	stop()
-	return errors.Join(err, consumer.Close())
+	return err
 }
 
 // announce tells every gateway that a partition is owned here, or no longer.

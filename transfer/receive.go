@@ -16,12 +16,60 @@ const maxInboxBatch = 128
 type inboxBatch struct {
 	envelopes []*imv1.InboxEnvelope
 	done      []im.PackRef
-	tag       uint64 // 0: nothing was received, cursors or receipts are due
+	from      Consumer // nil: nothing was received, cursors or receipts are due
+	tag       uint64
 	trace     *batchTrace
 }
 
-// receive decodes packs ahead of the goroutine that owns the partition.
-func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *inboxBatch) error {
+// reception is how receiving ended.
+type reception struct {
+	consumer Consumer // to be closed, when what was received has been acknowledged; nil = none
+	err      error
+}
+
+// receive hands batches to the goroutine that owns the partition. When the consumer
+// is lost, because the broker has gone, say, it becomes the consumer anew, and the
+// partition is owned all the while: attaches, acks and heads need no queue. What was
+// received and not acknowledged comes again, and is found in the inboxes. But with
+// an outbox there is no such search, and the queue ends with the process.
+func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *inboxBatch) reception {
+	for {
+		err := b.receiveFrom(ctx, consumer, batches)
+		if ctx.Err() != nil || b.outbox {
+			return reception{consumer, err}
+		}
+		b.log.Warn("lost the consumer of a partition; taking it anew", "error", errors.Join(err, consumer.Close()))
+		err = b.server.retry(ctx, b.log, func(context.Context) (err error) { // the queue may be away for long: no try is bounded
+			consumer, err = b.server.queue.Consume(ctx, TopicInbox, b.partition)
+			return err
+		})
+		if err != nil {
+			return reception{err: fmt.Errorf("consume: %w", err)}
+		}
+		if err := b.stillOwned(ctx); err != nil {
+			return reception{consumer, err}
+		}
+	}
+}
+
+// stillOwned asks the store whether another has taken the partition: while there was
+// no consumer that may have happened without a commit to show it.
+func (b *inbox) stillOwned(ctx context.Context) error {
+	return b.server.retry(ctx, b.log, func(ctx context.Context) error {
+		last, err := b.store.LastTerm(ctx, partitionName(TopicInbox, b.partition))
+		switch {
+		case err != nil:
+			return fmt.Errorf("read the last term: %w", err)
+		case last.Owner != b.server.config.ServerID:
+			return errForeign
+		}
+		return nil
+	})
+}
+
+// receiveFrom decodes packs ahead of the goroutine that owns the partition, until
+// the consumer is lost.
+func (b *inbox) receiveFrom(ctx context.Context, consumer Consumer, batches chan<- *inboxBatch) error {
 	for {
 		deliveries, err := consumer.Receive(ctx, maxInboxBatch)
 		if err != nil {
@@ -31,6 +79,7 @@ func (b *inbox) receive(ctx context.Context, consumer Consumer, batches chan<- *
 		if err != nil {
 			return err
 		}
+		batch.from = consumer
 		select {
 		case batches <- batch:
 		case <-ctx.Done():

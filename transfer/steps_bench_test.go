@@ -80,12 +80,13 @@ func BenchmarkInbox(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				batch.from = benchConsumer{}
 				c := newCommit(batch)
 				if ready, err := box.prepare(c); err != nil || !ready {
 					b.Fatal(ready, err)
 				}
 				box.begin(ctx, c)
-				if err := box.finish(<-box.committed, benchConsumer{}); err != nil {
+				if err := box.finish(<-box.committed); err != nil {
 					b.Fatal(err)
 				}
 				for _, g := range gateways {
