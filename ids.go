@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"hash/fnv"
+	"strconv"
 )
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -106,4 +107,14 @@ func DerivedEventID(parts ...string) EventID {
 	copy(e[:], h.Sum(nil))
 	e[0] |= 0x80
 	return e
+}
+
+// ID names an item by what it is and where it came from, so that the same item,
+// which a queue may give twice, is one. It is positive.
+func (q *Quarantined) ID() int64 {
+	h := sha256.New()
+	h.Write(strconv.AppendInt([]byte(q.Topic+"."), int64(q.Partition), 10))
+	h.Write([]byte{'\n'})
+	h.Write(q.Body)
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)) >> 1)
 }

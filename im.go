@@ -106,8 +106,11 @@ type Event struct {
 	Body           []byte // encoded im.v1.Message with content and attributes only
 }
 
-// FlagNoPush marks an event that wakes no sleeping device.
-const FlagNoPush uint32 = 1
+// The flags of an event.
+const (
+	FlagNoPush uint32 = 1 << iota // it wakes no sleeping device
+	FlagLate                      // it comes from the quarantine, not when its turn was
+)
 
 // ClientKey is what makes a command the same command again.
 type ClientKey struct {
@@ -166,7 +169,7 @@ type InboxEntry struct {
 	MessageID       int64 // the event's id; 0 for kinds without an event
 	ConversationID  string
 	ConversationSeq int64
-	Data            []byte // kinds without an event: an encoded im.v1.Entry without seq
+	Data            []byte // an encoded im.v1.Entry with what the event, if it has one, does not say; without seq
 }
 
 // Block is a row of inbox: all of one user's entries of one commit.
@@ -342,14 +345,14 @@ type EventRange struct {
 	Stays          []Member // only seqs within one of these; never empty
 }
 
-// Quarantined is an item of a queue that can never succeed, kept for a person to
-// look at.
+// Quarantined is an item of a queue that can not be decoded, kept for a person to
+// look at and a mended server to replay.
 type Quarantined struct {
 	Topic     string
 	Partition int
 	Reason    string
 	Body      []byte
-	AtMs      int64
+	AtMs      int64 // when it came first
 }
 
 // Empty reports whether a commit would write nothing.

@@ -28,7 +28,10 @@ type admin struct {
 	failed   chan error
 }
 
-func newAdmin(ctx context.Context, address string, metrics prometheus.Gatherer, ready func() error, log *slog.Logger) (*admin, error) {
+// newAdmin listens and serves; more adds what the process's roles have for operators.
+func newAdmin(
+	ctx context.Context, address string, metrics prometheus.Gatherer, ready func() error, more []func(*http.ServeMux), log *slog.Logger,
+) (*admin, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
@@ -42,8 +45,12 @@ func newAdmin(ctx context.Context, address string, metrics prometheus.Gatherer, 
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	for _, add := range more {
+		add(mux)
+	}
 	a.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second,
+		// Pages of others, in an operator's browser, may change nothing here.
+		Handler: http.NewCrossOriginProtection().Handler(mux), ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	a.running.Go(func() {

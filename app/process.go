@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -57,6 +58,8 @@ type process struct {
 	spans    *zipkin.Reporter // nil: there is no collector
 	dial     dial
 	ready    []func() error
+
+	operators []func(*http.ServeMux) // what the admin listener serves besides health and metrics
 }
 
 // giveUpPatience bounds the stop of what had started when a start fails.
@@ -105,7 +108,7 @@ func (p *process) when(start func(context.Context) error, role string) func(cont
 
 // startAdmin comes last: when it answers, everything does.
 func (p *process) startAdmin(ctx context.Context) error {
-	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.metrics, p.isReady, p.log)
+	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.metrics, p.isReady, p.operators, p.log)
 	if err != nil {
 		return err
 	}

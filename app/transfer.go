@@ -46,6 +46,7 @@ func (p *process) startTransfer(ctx context.Context) error {
 		return fmt.Errorf("start transfer: %w", err)
 	}
 	p.watch("transfer", server.Failed())
+	p.operators = append(p.operators, (&quarantine{transfer: server, log: p.log}).handle)
 	wire.serve(server)
 	return nil
 }

@@ -302,10 +302,14 @@ func inboxEntry(envelope *imv1.InboxEnvelope) (im.InboxEntry, error) {
 	switch what := envelope.What.(type) {
 	case *imv1.InboxEnvelope_Event:
 		e := what.Event
-		return im.InboxEntry{
+		entry := im.InboxEntry{
 			EventID: im.EventIDOf(e.Id), Kind: im.Kind(e.Kind), MessageID: e.Id,
 			ConversationID: e.ConversationId, ConversationSeq: e.Seq,
-		}, nil
+		}
+		if e.Late {
+			entry.Data = appendInt(nil, entryLate, 1)
+		}
+		return entry, nil
 	case *imv1.InboxEnvelope_Receipt:
 		return receiptEntry(what.Receipt)
 	}

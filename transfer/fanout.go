@@ -67,7 +67,7 @@ func envelopeEvent(e *im.Event, conversationType string) *imv1.Event {
 		ConversationType: conversationType,
 		SenderId:         e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
 		TargetId: e.TargetID, ThreadId: e.ThreadID, ExpiresAtMs: e.ExpiresAtMs, Counted: e.Counted,
-		NoPush: e.Flags&im.FlagNoPush != 0, Body: e.Body, B3: e.B3, AcceptedAtMs: e.AcceptedAtMs,
+		NoPush: e.Flags&im.FlagNoPush != 0, Late: e.Flags&im.FlagLate != 0, Body: e.Body, B3: e.B3, AcceptedAtMs: e.AcceptedAtMs,
 	}
 }
 

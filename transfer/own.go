@@ -184,18 +184,3 @@ func (s *Server) announce(box *inbox, released bool) {
 		g.ownership(&imv1.Ownership{Partition: int32(box.partition), Term: box.term, Released: released}) //nolint:gosec // at most 1,024
 	}
 }
-
-// quarantine keeps an item that can never succeed for a person to look at, and
-// only then lets the queue forget it.
-func (s *Server) quarantine(ctx context.Context, topic string, partition int, body []byte, cause error) error {
-	item := im.Quarantined{
-		Topic: topic, Partition: partition, Reason: cause.Error(), Body: body, AtMs: s.now().UnixMilli(),
-	}
-	s.log.Error("an item of the queue can not be decoded; it goes to the quarantine", "topic", topic, "partition", partition, "error", cause)
-	err := s.persist(ctx, s.log, func(ctx context.Context) error { return s.store.Quarantine(ctx, item) })
-	if err != nil {
-		return fmt.Errorf("quarantine an item: %w", err)
-	}
-	s.metrics.quarantined.Inc()
-	return nil
-}

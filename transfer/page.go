@@ -115,7 +115,7 @@ func (s *Server) render(ctx context.Context, userID string, entries []storedEntr
 				return fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
 			}
 			hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto
-			encoded = appendEventEntry(encoded, &event, e.atMs, hasRead, event.SenderID == userID)
+			encoded = append(appendEventEntry(encoded, &event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
 		}
 		if total += len(encoded); maxBytes > 0 && total > maxBytes && len(reply.Entries) > 0 {
 			return nil

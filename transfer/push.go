@@ -111,11 +111,11 @@ func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, a
 	}
 	var room [messageRoom]byte
 	message := appendMessage(room[:0], e, own)
-	encoded := make([]byte, 0, len(message)+len(e.Kind)+24)
+	encoded := make([]byte, 0, len(message)+len(e.Kind)+len(entry.Data)+24)
 	encoded = appendString(encoded, entryKind, e.Kind)
 	encoded = appendInt(encoded, entryAtMs, atMs)
 	encoded = protowire.AppendTag(encoded, entryMessage, protowire.BytesType)
-	return protowire.AppendBytes(encoded, message)
+	return append(protowire.AppendBytes(encoded, message), entry.Data...)
 }
 
 // The fields of im.v1.Entry and im.v1.Message that are written by hand, so that a
@@ -126,6 +126,7 @@ const (
 	entryAtMs    = 3
 	entryHasRead = 4
 	entryMessage = 5
+	entryLate    = 15
 
 	messageID               = 1
 	messageConversationID   = 2

@@ -204,7 +204,7 @@ func (b *inbox) addPack(r *receipts, receipt *imv1.ReceiptEvent, userID string) 
 }
 
 func receiptEntry(r *imv1.ReceiptEvent) (im.InboxEntry, error) {
-	body := &imv1.Entry{AtMs: r.AtMs, Receipt: &imv1.Receipt{
+	body := &imv1.Entry{AtMs: r.AtMs, Late: r.Late, Receipt: &imv1.Receipt{
 		ConversationId: r.ConversationId, UserId: r.ReaderId, Kind: r.Kind, Upto: r.Upto,
 	}}
 	data, err := body.MarshalVT()

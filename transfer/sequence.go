@@ -76,14 +76,14 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 func (s *sequencer) decode(ctx context.Context, deliveries []im.Delivery) ([]*pending, error) {
 	commands := make([]*imv1.Command, 0, len(deliveries))
 	for _, d := range deliveries {
-		pack := &imv1.CommandPack{}
-		if err := pack.UnmarshalVT(d.Body); err != nil {
+		more, err := decodeCommands(d.Body)
+		if err != nil {
 			if err := s.server.quarantine(ctx, TopicConversation, s.partition, d.Body, err); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		commands = append(commands, pack.Commands...)
+		commands = append(commands, more...)
 	}
 	all := make([]pending, len(commands))
 	batch := make([]*pending, len(commands))
@@ -95,6 +95,14 @@ func (s *sequencer) decode(ctx context.Context, deliveries []im.Delivery) ([]*pe
 		}
 	}
 	return batch, nil
+}
+
+func decodeCommands(body []byte) ([]*imv1.Command, error) {
+	pack := &imv1.CommandPack{}
+	if err := pack.UnmarshalVT(body); err != nil {
+		return nil, fmt.Errorf("decode a pack: %w", err)
+	}
+	return pack.Commands, nil
 }
 
 // process takes a batch through dedupe, after, authorise, insert and fan-out. It
@@ -298,6 +306,9 @@ func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
 	}
 	if c.NoPush {
 		p.made.Flags |= im.FlagNoPush
+	}
+	if c.Late {
+		p.made.Flags |= im.FlagLate
 	}
 	p.event = &p.made
 	return nil

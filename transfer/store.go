@@ -123,10 +123,18 @@ type PackStore interface {
 	Info(ctx context.Context) (im.StoreInfo, error)
 }
 
-// QuarantineStore keeps what can never succeed.
+// QuarantineStore keeps what can not be decoded.
 type QuarantineStore interface {
-	// Quarantine adds an item, with majority.
+	// Quarantine adds an item. One that is there already stays as it is.
 	Quarantine(ctx context.Context, item im.Quarantined) error
+	// Quarantined returns up to limit items, by their times and ids, behind a place
+	// in that order.
+	Quarantined(ctx context.Context, afterMs, afterID int64, limit int) ([]im.Quarantined, error)
+	// QuarantinedItem returns an item; im.ErrNotFound when there is none.
+	QuarantinedItem(ctx context.Context, id int64) (im.Quarantined, error)
+	// Release forgets an item; im.ErrNotFound when there is none. A store with an
+	// outbox keeps the packs in the same transaction, as InsertEvents does.
+	Release(ctx context.Context, id int64, packs []im.Pack) error
 }
 
 // Store is all that a transfer needs of a store.

@@ -39,7 +39,11 @@ func newChatView(self, device string, name func(string) string, zone *time.Locat
 func (v *chatView) entry(entry *imv1.Entry, shown bool) []string {
 	switch {
 	case entry.GetMessage() != nil:
-		return v.message(entry.GetMessage(), shown)
+		lines := v.message(entry.GetMessage(), shown)
+		if entry.GetLate() && len(lines) > 0 {
+			lines[0] += " (late: it belongs further up)"
+		}
+		return lines
 	case entry.GetReceipt() != nil:
 		return v.receipt(entry.GetReceipt(), entry.GetAtMs())
 	case entry.GetRecall() != nil:

@@ -37,6 +37,6 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(app.TCP, "Run the tcp server: devices that connect by TCP"),
 		newServeCommand(app.Transfer, "Run the transfer server: the message pipeline"),
 		newConfigCommand(), newChatCommand(), newBenchCommand(), newSettingsCommand(), newReadyCommand(),
-		newVersionCommand())
+		newQuarantineCommand(), newVersionCommand())
 	return root
 }

@@ -37,6 +37,7 @@ func (c *collections) indexes() []index {
 		{in: c.cursors, name: "user", keys: ascending("user_id")},
 		{in: c.cursors, name: "due", keys: ascending("due"), due: true},
 		{in: c.reads, name: "due", keys: ascending("due"), due: true},
+		{in: c.quarantine, name: "at", keys: ascending("at_ms", "_id")},
 		{in: c.terms, name: "term", keys: ascending("partition", "term"), unique: true},
 	}
 }

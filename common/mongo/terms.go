@@ -43,16 +43,3 @@ func (s *Store) InsertTerm(ctx context.Context, term im.Term) error {
 	}
 	return nil
 }
-
-type quarantineDocument struct {
-	Topic     string `bson:"topic"`
-	Partition int    `bson:"partition"`
-	Reason    string `bson:"reason"`
-	Body      []byte `bson:"body"`
-	AtMs      int64  `bson:"at_ms"`
-}
-
-// Quarantine adds an item.
-func (s *Store) Quarantine(ctx context.Context, item im.Quarantined) error {
-	return wrap("quarantine", insert(ctx, s, s.quarantine, []quarantineDocument{quarantineDocument(item)}))
-}

@@ -11,8 +11,6 @@ const (
 	deletePack = "DELETE FROM outbox WHERE commit_id = ? AND partition = ?"
 	// A place is above those of all packs that are still there.
 	selectPacks = "SELECT commit_id, partition, body FROM outbox ORDER BY place"
-
-	insertQuarantined = "INSERT INTO quarantine (topic, partition, reason, body, at_ms) VALUES (?, ?, ?, ?, ?)"
 )
 
 func (t *tx) keepPacks(packs []im.Pack) error {
@@ -48,11 +46,4 @@ func (s *Store) PendingPacks(ctx context.Context) (packs []im.Pack, err error) {
 		})
 	})
 	return packs, err
-}
-
-// Quarantine adds an item.
-func (s *Store) Quarantine(ctx context.Context, item im.Quarantined) error {
-	return s.write(ctx, "quarantine", func(t *tx) error {
-		return t.exec(insertQuarantined, item.Topic, int64(item.Partition), item.Reason, item.Body, item.AtMs)
-	})
 }

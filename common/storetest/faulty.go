@@ -28,8 +28,8 @@ const (
 var ErrRefused = errors.New("injected: store refuses writes")
 
 // Plan decides the fault of the nth call (from 1) of a write: "InsertEvents",
-// "Project", "CommitInbox", "SweepInbox", "InsertTerm" or "Quarantine". It is called
-// from the writing goroutines, one at a time.
+// "Project", "CommitInbox", "SweepInbox", "InsertTerm", "Quarantine" or "Release".
+// It is called from the writing goroutines, one at a time.
 type Plan interface {
 	Fault(write string, n int) Fault
 }
@@ -142,4 +142,9 @@ func (f *faulty) InsertTerm(ctx context.Context, term im.Term) error {
 // Quarantine is the store's, or a fault.
 func (f *faulty) Quarantine(ctx context.Context, item im.Quarantined) error {
 	return f.write("Quarantine", func() error { return f.Store.Quarantine(ctx, item) }, nothing)
+}
+
+// Release is the store's, or a fault.
+func (f *faulty) Release(ctx context.Context, id int64, packs []im.Pack) error {
+	return f.write("Release", func() error { return f.Store.Release(ctx, id, packs) }, nothing)
 }

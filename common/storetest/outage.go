@@ -249,3 +249,21 @@ func (o *Outage) Quarantine(ctx context.Context, item im.Quarantined) error {
 	}
 	return o.store.Quarantine(ctx, item)
 }
+
+// Quarantined is the store's.
+func (o *Outage) Quarantined(ctx context.Context, afterMs, afterID int64, limit int) ([]im.Quarantined, error) {
+	return through(ctx, o, "Quarantined", func() ([]im.Quarantined, error) { return o.store.Quarantined(ctx, afterMs, afterID, limit) })
+}
+
+// QuarantinedItem is the store's.
+func (o *Outage) QuarantinedItem(ctx context.Context, id int64) (im.Quarantined, error) {
+	return through(ctx, o, "QuarantinedItem", func() (im.Quarantined, error) { return o.store.QuarantinedItem(ctx, id) })
+}
+
+// Release is the store's.
+func (o *Outage) Release(ctx context.Context, id int64, packs []im.Pack) error {
+	if err := o.pass(ctx, "Release"); err != nil {
+		return err
+	}
+	return o.store.Release(ctx, id, packs)
+}

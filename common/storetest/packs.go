@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -14,7 +13,6 @@ var packTests = []testCase{
 	{"of inbox commits are in with their blocks", packsWithBlocks},
 	{"outlive the process", packsReopened},
 	{"the store's row stays", infoStays},
-	{"what can never succeed is kept", quarantines},
 }
 
 // outboxOf skips what only a store with an outbox promises.
@@ -90,9 +88,4 @@ func infoStays(t *testing.T, s StoreUnderTest) {
 	again, err := s.Reopen(t).Info(background())
 	must(t, err)
 	equal(t, "info", again, info)
-}
-
-func quarantines(t *testing.T, s StoreUnderTest) {
-	item := im.Quarantined{Topic: "inbox", Partition: 3, Reason: "no envelope", Body: []byte{1, 0}, AtMs: startMs}
-	must(t, errors.Join(s.Quarantine(background(), item), s.Quarantine(background(), item)))
 }

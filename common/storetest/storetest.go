@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"marks":         markTests,
 		"terms":         termTests,
 		"packs":         packTests,
+		"quarantine":    quarantineTests,
 		"unknown":       unknownTests,
 		"accounts":      accountTests,
 		"devices":       deviceTests,

@@ -126,7 +126,7 @@ func EntryJSON(entry []byte) ([]byte, error) {
 	if err == nil {
 		return out, nil
 	}
-	bare := &imv1.Entry{Seq: e.Seq, Kind: strings.ToValidUTF8(e.Kind, ""), AtMs: e.AtMs, HasRead: e.HasRead}
+	bare := &imv1.Entry{Seq: e.Seq, Kind: strings.ToValidUTF8(e.Kind, ""), AtMs: e.AtMs, HasRead: e.HasRead, Late: e.Late}
 	if m := e.Message; m != nil {
 		bare.Message = &imv1.Message{
 			MessageId: m.MessageId, ConversationSeq: m.ConversationSeq, SentAtMs: m.SentAtMs, Version: m.Version,

@@ -1987,17 +1987,20 @@ type Entry struct {
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	AtMs int64  `protobuf:"varint,3,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	// Of message entries: the inbox's owner has read it.
-	HasRead       bool              `protobuf:"varint,4,opt,name=has_read,json=hasRead,proto3" json:"has_read,omitempty"`
-	Message       *Message          `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
-	Receipt       *Receipt          `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
-	Recall        *Recall           `protobuf:"bytes,7,opt,name=recall,proto3" json:"recall,omitempty"`
-	Edit          *Edit             `protobuf:"bytes,8,opt,name=edit,proto3" json:"edit,omitempty"`
-	Reaction      *Reaction         `protobuf:"bytes,9,opt,name=reaction,proto3" json:"reaction,omitempty"`
-	Membership    *Membership       `protobuf:"bytes,10,opt,name=membership,proto3" json:"membership,omitempty"`
-	Deleted       *Deleted          `protobuf:"bytes,11,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	Conversation  *ConversationView `protobuf:"bytes,12,opt,name=conversation,proto3" json:"conversation,omitempty"`
-	Contact       *Contact          `protobuf:"bytes,13,opt,name=contact,proto3" json:"contact,omitempty"`
-	Profile       *Profile          `protobuf:"bytes,14,opt,name=profile,proto3" json:"profile,omitempty"`
+	HasRead      bool              `protobuf:"varint,4,opt,name=has_read,json=hasRead,proto3" json:"has_read,omitempty"`
+	Message      *Message          `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Receipt      *Receipt          `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Recall       *Recall           `protobuf:"bytes,7,opt,name=recall,proto3" json:"recall,omitempty"`
+	Edit         *Edit             `protobuf:"bytes,8,opt,name=edit,proto3" json:"edit,omitempty"`
+	Reaction     *Reaction         `protobuf:"bytes,9,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	Membership   *Membership       `protobuf:"bytes,10,opt,name=membership,proto3" json:"membership,omitempty"`
+	Deleted      *Deleted          `protobuf:"bytes,11,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Conversation *ConversationView `protobuf:"bytes,12,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	Contact      *Contact          `protobuf:"bytes,13,opt,name=contact,proto3" json:"contact,omitempty"`
+	Profile      *Profile          `protobuf:"bytes,14,opt,name=profile,proto3" json:"profile,omitempty"`
+	// It could not be read by the servers when its turn was, and was delivered again by
+	// hand: entries that belong behind it may stand in front of it.
+	Late          bool `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2128,6 +2131,13 @@ func (x *Entry) GetProfile() *Profile {
 		return x.Profile
 	}
 	return nil
+}
+
+func (x *Entry) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
 }
 
 type Message struct {
@@ -3130,7 +3140,7 @@ const file_im_v1_client_proto_rawDesc = "" +
 	"\x04upto\x18\x03 \x01(\x03R\x04upto\x12*\n" +
 	"\bmessages\x18\x04 \x03(\v2\x0e.im.v1.MessageR\bmessages\x12$\n" +
 	"\x06events\x18\x05 \x03(\v2\f.im.v1.EntryR\x06events\x12\x18\n" +
-	"\askipped\x18\x06 \x01(\x05R\askipped\"\x94\x04\n" +
+	"\askipped\x18\x06 \x01(\x05R\askipped\"\xa8\x04\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x13\n" +
@@ -3148,7 +3158,8 @@ const file_im_v1_client_proto_rawDesc = "" +
 	"\adeleted\x18\v \x01(\v2\x0e.im.v1.DeletedR\adeleted\x12;\n" +
 	"\fconversation\x18\f \x01(\v2\x17.im.v1.ConversationViewR\fconversation\x12(\n" +
 	"\acontact\x18\r \x01(\v2\x0e.im.v1.ContactR\acontact\x12(\n" +
-	"\aprofile\x18\x0e \x01(\v2\x0e.im.v1.ProfileR\aprofile\"\xa5\x05\n" +
+	"\aprofile\x18\x0e \x01(\v2\x0e.im.v1.ProfileR\aprofile\x12\x12\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\"\xa5\x05\n" +
 	"\aMessage\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\x03R\tmessageId\x12'\n" +

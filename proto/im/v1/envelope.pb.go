@@ -116,7 +116,9 @@ type Command struct {
 	TargetId     int64 `protobuf:"varint,16,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	ThreadId     int64 `protobuf:"varint,17,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	// B3 single header of the accept span.
-	B3            string `protobuf:"bytes,18,opt,name=b3,proto3" json:"b3,omitempty"`
+	B3 string `protobuf:"bytes,18,opt,name=b3,proto3" json:"b3,omitempty"`
+	// It comes from the quarantine.
+	Late          bool `protobuf:"varint,19,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +279,13 @@ func (x *Command) GetB3() string {
 	return ""
 }
 
+func (x *Command) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
 // Event is a row of messages on its way to the inboxes.
 type Event struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -297,8 +306,10 @@ type Event struct {
 	Body             []byte                 `protobuf:"bytes,15,opt,name=body,proto3" json:"body,omitempty"`
 	B3               string                 `protobuf:"bytes,16,opt,name=b3,proto3" json:"b3,omitempty"`
 	AcceptedAtMs     int64                  `protobuf:"varint,17,opt,name=accepted_at_ms,json=acceptedAtMs,proto3" json:"accepted_at_ms,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// It, or its way to these inboxes, comes from the quarantine.
+	Late          bool `protobuf:"varint,18,opt,name=late,proto3" json:"late,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -450,15 +461,24 @@ func (x *Event) GetAcceptedAtMs() int64 {
 	return 0
 }
 
+func (x *Event) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
 // Receipt on its way from a reader's inbox partition to another user's.
 type ReceiptEvent struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	ReaderId       string                 `protobuf:"bytes,2,opt,name=reader_id,json=readerId,proto3" json:"reader_id,omitempty"`
 	// read or delivered.
-	Kind          string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
-	Upto          int64  `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`
-	AtMs          int64  `protobuf:"varint,5,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Upto int64  `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`
+	AtMs int64  `protobuf:"varint,5,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// It comes from the quarantine.
+	Late          bool `protobuf:"varint,6,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,6 +546,13 @@ func (x *ReceiptEvent) GetAtMs() int64 {
 		return x.AtMs
 	}
 	return 0
+}
+
+func (x *ReceiptEvent) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
 }
 
 // ReadCommand is a read mark on its way to the reader's inbox partition.
@@ -811,7 +838,7 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x06Origin\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x18\n" +
 	"\asession\x18\x02 \x01(\x04R\asession\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\x04R\arequest\"\x8e\x04\n" +
+	"\arequest\x18\x03 \x01(\x04R\arequest\"\xa2\x04\n" +
 	"\aCommand\x12%\n" +
 	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -831,7 +858,8 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x0eaccepted_at_ms\x18\x0f \x01(\x03R\facceptedAtMs\x12\x1b\n" +
 	"\ttarget_id\x18\x10 \x01(\x03R\btargetId\x12\x1b\n" +
 	"\tthread_id\x18\x11 \x01(\x03R\bthreadId\x12\x0e\n" +
-	"\x02b3\x18\x12 \x01(\tR\x02b3\"\xda\x03\n" +
+	"\x02b3\x18\x12 \x01(\tR\x02b3\x12\x12\n" +
+	"\x04late\x18\x13 \x01(\bR\x04late\"\xee\x03\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12'\n" +
 	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12+\n" +
@@ -850,13 +878,15 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\ano_push\x18\x0e \x01(\bR\x06noPush\x12\x12\n" +
 	"\x04body\x18\x0f \x01(\fR\x04body\x12\x0e\n" +
 	"\x02b3\x18\x10 \x01(\tR\x02b3\x12$\n" +
-	"\x0eaccepted_at_ms\x18\x11 \x01(\x03R\facceptedAtMs\"\x91\x01\n" +
+	"\x0eaccepted_at_ms\x18\x11 \x01(\x03R\facceptedAtMs\x12\x12\n" +
+	"\x04late\x18\x12 \x01(\bR\x04late\"\xa5\x01\n" +
 	"\fReceiptEvent\x12'\n" +
 	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x1b\n" +
 	"\treader_id\x18\x02 \x01(\tR\breaderId\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04upto\x18\x04 \x01(\x03R\x04upto\x12\x13\n" +
-	"\x05at_ms\x18\x05 \x01(\x03R\x04atMs\"\xa7\x01\n" +
+	"\x05at_ms\x18\x05 \x01(\x03R\x04atMs\x12\x12\n" +
+	"\x04late\x18\x06 \x01(\bR\x04late\"\xa7\x01\n" +
 	"\vReadCommand\x12%\n" +
 	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
