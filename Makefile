@@ -20,7 +20,7 @@ RESULT := bench/results/micro.txt
 DATA ?=
 CLUSTER ?=
 
-.PHONY: help run cluster cluster-bench test lint fmt proto bench
+.PHONY: help run cluster cluster-bench test lint fmt proto bench bench-table
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -67,3 +67,6 @@ ifdef UPDATE
 else
 	$(TOOL) benchstat -table pkg -ignore goos,goarch,cpu $(BASELINE) $(RESULT)
 endif
+
+bench-table: ## measure the figures of docs/performance.md on fresh servers, in about ten minutes
+	@bash bench/table

@@ -17,11 +17,12 @@ func (st *stream) publish(p *imv1.Publish) {
 	}
 }
 
-// owe changes what is unanswered over the stream.
+// owe changes what is unanswered over the stream. All who wait are woken when half
+// of the credit is free: earlier, most of them would find it gone again.
 func (st *stream) owe(publishes, bytes int) {
 	n := st.owed.Add(int64(publishes))
 	w := st.weight.Add(int64(bytes))
-	if publishes < 0 && n < creditPublishes*7/8 && w < creditBytes*7/8 {
+	if publishes < 0 && n < creditPublishes/2 && w < creditBytes/2 {
 		st.room.open()
 	}
 }
