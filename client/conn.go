@@ -33,7 +33,7 @@ type conn interface {
 }
 
 // dial opens a connection to a URL within the context.
-func (c *Client) dial(ctx context.Context, target string) (conn, error) {
+func (c *Config) dial(ctx context.Context, target string) (conn, error) {
 	address, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
@@ -47,13 +47,13 @@ func (c *Client) dial(ctx context.Context, target string) (conn, error) {
 	return nil, fmt.Errorf("dial %s: unknown scheme", target)
 }
 
-func (c *Client) dialTCP(ctx context.Context, address *url.URL) (conn, error) {
-	network, err := c.config.Dial(ctx, "tcp", address.Host)
+func (c *Config) dialTCP(ctx context.Context, address *url.URL) (conn, error) {
+	network, err := c.Dial(ctx, "tcp", address.Host)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	if c.config.TLS != nil {
-		secured := tls.Client(network, withName(c.config.TLS, address.Hostname()))
+	if c.TLS != nil {
+		secured := tls.Client(network, withName(c.TLS, address.Hostname()))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			network.Close()
 			return nil, fmt.Errorf("dial %s: %w", address, err)
@@ -72,8 +72,8 @@ func withName(config *tls.Config, name string) *tls.Config {
 	return named
 }
 
-func (c *Client) dialWebSocket(ctx context.Context, target string) (conn, error) {
-	dialer := websocket.Dialer{NetDialContext: c.config.Dial, TLSClientConfig: c.config.TLS}
+func (c *Config) dialWebSocket(ctx context.Context, target string) (conn, error) {
+	dialer := websocket.Dialer{NetDialContext: c.Dial, TLSClientConfig: c.TLS}
 	socket, response, err := dialer.DialContext(ctx, target, nil) //nolint:bodyclose // gorilla reads it whole
 	if err != nil {
 		if response != nil {
@@ -82,7 +82,7 @@ func (c *Client) dialWebSocket(ctx context.Context, target string) (conn, error)
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
 	socket.SetReadLimit(im.MaxServerFrameBytes)
-	return &socketConn{socket: socket, form: c.config.Form}, nil
+	return &socketConn{socket: socket, form: c.Form}, nil
 }
 
 // tcpConn is frames back to back.

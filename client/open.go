@@ -35,7 +35,7 @@ func (c *Client) find(next target) (target, error) {
 func (c *Client) open(at target) (*link, *imv1.AuthReply, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.config.DialTimeout)
 	defer cancel()
-	conn, err := c.dial(ctx, at.url)
+	conn, err := c.config.dial(ctx, at.url)
 	if err != nil {
 		return nil, nil, err
 	}
