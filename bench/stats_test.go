@@ -80,14 +80,6 @@ func TestTheRingOfUnansweredMessages(t *testing.T) {
 	})
 }
 
-func TestAxesEndAtRoundNumbers(t *testing.T) {
-	for v, want := range map[float64]float64{0: 1, 1: 1, 1.1: 2, 3: 4, 4.5: 5, 7: 10, 12000: 20000, 0.03: 0.04} {
-		if got := niceCeiling(v); math.Abs(got-want) > 1e-9 {
-			t.Errorf("%g: %g, want %g", v, got, want)
-		}
-	}
-}
-
 func TestTheProcessUnderTestIsLookedInto(t *testing.T) {
 	_, pid := startFake(t)
 	p := newProcess(pid, "")

@@ -134,6 +134,21 @@ func TestACleanHistoryIsAcquitted(t *testing.T) {
 				s.arrive(log, 1, 2, 1)
 			}
 		},
+		"the named predecessor was refused for good, and who named it is sent again without": func(s *story) {
+			s.send(1, 0)
+			s.send(2, 1)
+			s.ann.Refused(s.tick(), 1, im.Forbidden)
+			s.ann.Refused(s.tick(), 2, im.OutOfOrder)
+			s.send(2, 0)
+			s.ack(2, 101, 1, false)
+			for _, log := range []*Log{s.ann, s.bob, s.bobs} {
+				s.arrive(log, 1, 2, 1)
+			}
+		},
+		"given up, but answered late": func(s *story) {
+			s.say(1)
+			s.ann.GaveUp(s.tick(), 1)
+		},
 		"receipts and reads that rise": func(s *story) {
 			s.say(1)
 			s.say(2)
@@ -355,6 +370,17 @@ func TestEveryKindOfViolationIsConvicted(t *testing.T) {
 			s.say(1)
 			s.ann.Refused(s.tick(), 1, im.Forbidden)
 		}},
+		{"sent, and never answered", Unanswered, func(s *story) {
+			s.send(1, 0)
+			s.ann.Refused(s.tick(), 1, im.Unavailable)
+			s.ann.GaveUp(s.tick(), 1)
+		}},
+		{"stored behind one that was refused for good", SenderOrder, func(s *story) {
+			s.send(1, 0)
+			s.send(2, 1)
+			s.ann.Refused(s.tick(), 1, im.Forbidden)
+			s.ack(2, 101, 1, false)
+		}},
 		{"a negative seq", Range, func(s *story) { s.bob.Entry(s.tick(), -1, 5) }},
 	}
 	for _, c := range guilty {
@@ -384,7 +410,7 @@ func TestAViolationTellsTheWholeHistoryOfItsMessage(t *testing.T) {
 	got := text(t, &verdict)
 	for _, want := range []string{
 		"2 sent, 2 acknowledged, 0 refused, 5 delivered",
-		"loss: stored as conversation seq 2, arrived at 2 of 3 devices [ann/phone #2]",
+		"loss: stored as conversation seq 2, arrived at 2 of 3 devices: not at bob/phone [ann/phone #2]",
 		"sent to " + im.DirectConversation("ann", "bob") + " after #1 (named)",
 		"refused: unavailable", "acknowledged: id 102, conversation seq 2, duplicate",
 		"bob/tablet", "delivered: inbox seq 2, id 102",

@@ -132,6 +132,23 @@ func (j *judge) collectAnswers() {
 			})
 		}
 	}
+	j.collectSilence()
+}
+
+// collectSilence notes what was never answered; the answers are known by now.
+func (j *judge) collectSilence() {
+	for _, device := range j.h.devices {
+		for _, log := range device.logs {
+			log.each(func(r *record) {
+				if r.kind != recordGaveUp {
+					return
+				}
+				if m := j.message(r.key); m != nil && m.state&(wasAcked|wasRefused) == 0 {
+					j.violation(Unanswered, r.key, device, "sent, and never answered")
+				}
+			})
+		}
+	}
 }
 
 func (j *judge) acked(device *Device, r *record) {

@@ -99,6 +99,12 @@ func (l *Log) Refused(at time.Duration, number uint32, code im.Code) {
 	l.append(r)
 }
 
+// GaveUp records that a send had no answer although the device was connected and
+// waited: only for devices that are caught up.
+func (l *Log) GaveUp(at time.Duration, number uint32) {
+	l.append(record{kind: recordGaveUp, at: ticks(at), key: Key{l.device.ref, number}})
+}
+
 func codeIndex(code im.Code) int {
 	for i, row := range im.Codes {
 		if row.Code == code {
@@ -202,4 +208,10 @@ func (l *Log) Head(at time.Duration, head int64) {
 	r := record{kind: recordHead, at: ticks(at)}
 	r.seq = r.narrow(head)
 	l.append(r)
+}
+
+// Awake records that the device is there again after an absence of its own choice:
+// what was sent before tells a Timeline nothing of how fast the server is.
+func (l *Log) Awake(at time.Duration) {
+	l.append(record{kind: recordAwake, at: ticks(at)})
 }

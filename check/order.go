@@ -59,7 +59,9 @@ func (j *judge) judgeAfter(key Key, m *message, of []message) {
 	case before.conversation != m.conversation || !named && before.state&wasSentAgain != 0:
 	case before.stored() && before.convSeq >= m.convSeq:
 		j.violation(SenderOrder, key, nil, "conversation seq %d, but #%d, which it was sent after, is %d", m.convSeq, m.after, before.convSeq)
-	case !before.stored() && named:
+	case before.stored() || !named:
+	case before.state&wasRefused != 0 && m.state&wasSentAgain != 0: // and named another one, or none
+	default:
 		j.violation(SenderOrder, key, nil, "stored, but #%d, which it was sent after, is not", m.after)
 	}
 }

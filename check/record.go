@@ -40,6 +40,8 @@ const (
 	recordCursorReply
 	recordRead
 	recordHead
+	recordGaveUp
+	recordAwake
 )
 
 // The flags of a record; what one means depends on its kind.

@@ -21,11 +21,20 @@ func (j *judge) tell() {
 			stories[f.key] = nil
 		}
 	}
+	arrived := map[Key]map[*Device]bool{}
 	for _, device := range j.h.devices {
 		for _, log := range device.logs {
 			log.each(func(r *record) {
-				if events, ok := stories[r.key]; ok && r.key.Number != 0 {
-					stories[r.key] = append(events, Event{time.Duration(r.at) * tick, device.name(), j.describe(r)})
+				events, ok := stories[r.key]
+				if !ok || r.key.Number == 0 {
+					return
+				}
+				stories[r.key] = append(events, Event{time.Duration(r.at) * tick, device.name(), j.describe(r)})
+				if r.kind == recordArrived {
+					if arrived[r.key] == nil {
+						arrived[r.key] = map[*Device]bool{}
+					}
+					arrived[r.key][device] = true
 				}
 			})
 		}
@@ -36,11 +45,29 @@ func (j *judge) tell() {
 		if f.key.Number != 0 {
 			violation.Message = j.name(f.key)
 		}
+		if f.kind == Loss && f.key.Number != 0 {
+			violation.What += j.missing(f.key, arrived[f.key])
+		}
 		if f.device != nil {
 			violation.Device = f.device.name()
 		}
 		j.verdict.Violations = append(j.verdict.Violations, violation)
 	}
+}
+
+// missing names the devices that a message did not arrive at.
+func (j *judge) missing(key Key, arrived map[*Device]bool) string {
+	text, word := "", ": not at "
+	m := j.message(key)
+	for _, stay := range j.h.conversations[m.conversation-1].stays {
+		for _, device := range j.byUser[stay.UserID] {
+			if stay.holds(m.convSeq) && device.expects(m.sentAt) && !arrived[device] {
+				text += word + device.name()
+				word = ", "
+			}
+		}
+	}
+	return text
 }
 
 func (d *Device) name() string { return d.userID + "/" + d.deviceID }
@@ -65,6 +92,8 @@ func (j *judge) describe(r *record) string {
 	case recordArrived:
 		return fmt.Sprintf("delivered: inbox seq %d, id %d, conversation seq %d, content %08x%s",
 			r.seq, r.id, r.convSeq, r.hash, mark(r, flagEdited, ", edited"))
+	case recordGaveUp:
+		return "given up: no answer"
 	case recordReceipt:
 		return fmt.Sprintf("receipt at inbox seq %d: up to %d", r.seq, r.convSeq)
 	}

@@ -44,6 +44,9 @@ const (
 	Phantom Kind = "phantom"
 	// Refused: refused for good, but stored.
 	Refused Kind = "refused"
+	// Unanswered: a send of a device that was connected and waited, without any
+	// answer.
+	Unanswered Kind = "unanswered"
 	// Range: a sequence number that can not be one.
 	Range Kind = "range"
 )
@@ -98,7 +101,7 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "verdict: %s (%d devices, %d sent, %d acknowledged, %d refused, %d delivered)\n",
 		word, v.Devices, v.Sent, v.Acknowledged, v.Refused, v.Delivered)
-	for _, kind := range v.kinds() {
+	for _, kind := range v.Kinds() {
 		fmt.Fprintf(w, "  %-12s %d\n", kind, v.Totals[kind])
 	}
 	for _, violation := range v.Violations {
@@ -107,7 +110,8 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	return err
 }
 
-func (v *Verdict) kinds() []Kind {
+// Kinds returns the kinds of violation that were found, by name.
+func (v *Verdict) Kinds() []Kind {
 	var kinds []Kind
 	for kind := range v.Totals {
 		kinds = append(kinds, kind)
