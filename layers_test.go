@@ -42,7 +42,7 @@ var layers = map[string][]string{
 		".", "proto", "session", "websocket", "tcp", "transfer", "http", "common", "client", "check", "bench",
 		"web", "configs",
 	},
-	"cmd/im": {".", "proto", "app", "configs", "client", "check", "bench"},
+	"cmd/im": {".", "proto", "app", "configs", "client", "check", "bench", "deploy"},
 }
 
 // The conformance suites see the interfaces that they are about.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,8 +22,16 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "im:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
+}
+
+// exitStatus is 1 for every error that does not say another one.
+func exitStatus(err error) int {
+	if exit := (exitError{}); errors.As(err, &exit) {
+		return exit.status
+	}
+	return 1
 }
 
 func newRootCommand() *cobra.Command {
@@ -36,7 +45,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(app.WebSocket, "Run the websocket server: devices that connect by WebSocket"),
 		newServeCommand(app.TCP, "Run the tcp server: devices that connect by TCP"),
 		newServeCommand(app.Transfer, "Run the transfer server: the message pipeline"),
-		newConfigCommand(), newChatCommand(), newBenchCommand(), newSettingsCommand(), newReadyCommand(),
-		newQuarantineCommand(), newVersionCommand())
+		newConfigCommand(), newChatCommand(), newBenchCommand(), newCheckCommand(), newSettingsCommand(),
+		newReadyCommand(), newQuarantineCommand(), newVersionCommand())
 	return root
 }

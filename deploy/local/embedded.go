@@ -1,0 +1,77 @@
+package local
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Embedded is one process with every role, on the embedded drivers.
+type Embedded struct {
+	*Server
+	ServiceKey string // of the HTTP API
+
+	log io.Closer // nil = the caller's
+}
+
+// StartEmbedded starts it, on the data that the folder has if it was one's before.
+// Of the options it takes the folder, the binary, the settings and the output. After
+// an error nothing runs.
+func StartEmbedded(ctx context.Context, options Options) (*Embedded, error) {
+	dir, err := filepath.Abs(options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := openPlan(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedded{ServiceKey: plan.ServiceKey}
+	if options.Output == nil {
+		file, err := os.OpenFile(filepath.Join(dir, "servers.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		options.Output, e.log = file, file
+	}
+	if e.Server, err = newEmbedded(dir, plan, options); err == nil {
+		err = e.Start(ctx)
+	}
+	if err != nil && e.log != nil {
+		e.log.Close()
+	}
+	return e, err
+}
+
+func newEmbedded(dir string, plan *plan, options Options) (*Server, error) {
+	listeners := []string{"http.listen", "websocket.listen", "tcp.listen", "admin.listen"}
+	ports, err := plan.ports(listeners...)
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string]string{"data_dir": filepath.Join(dir, "data"), "http.service_key": plan.ServiceKey}
+	for i, name := range listeners {
+		settings[name] = loopback(ports[i])
+	}
+	for name, value := range options.Settings {
+		settings[name] = value
+	}
+	return &Server{
+		service: service{name: "all", patience: serverEnd}, Role: "all", binary: options.Binary, settings: settings,
+		output: &lines{out: &output{to: options.Output}, prefix: "all | "},
+	}, nil
+}
+
+// URL returns the base of the HTTP API.
+func (e *Embedded) URL() string { return "http://" + e.settings["http.listen"] }
+
+// Stop stops it. The data stays. It may be called again.
+func (e *Embedded) Stop() error {
+	err := e.Server.Stop()
+	if e.log != nil {
+		e.log.Close()
+		e.log = nil
+	}
+	return err
+}
