@@ -21,12 +21,31 @@ func (s *Session) heartbeat(seq int32) {
 	}
 	s.beats = append(s.beats, seq)
 	switch {
+	case s.owner == nil && len(s.beats) == 1:
+		s.hub.crew.start(s, (*Session).askHead)
 	case s.owner == nil:
-		s.answerBeats()
 	case len(s.beats) == 1:
 		s.beatAt = s.hub.now()
 		s.owner.headRequest(s)
 	}
+}
+
+// askHead reads the head from the store, through any transfer, while the owner of
+// the inbox is not known here: the link to it may be cut and stay so, and entries
+// must still be found. Without any transfer the heartbeat is answered as it is.
+func (s *Session) askHead() {
+	s.mu.Lock()
+	after := s.cursor
+	s.mu.Unlock()
+	page, err := s.hub.link.Pull(s.hub.ctx, &imv1.PullRequest{UserId: s.user, DeviceId: s.device, After: &after, Limit: 1})
+	s.mu.Lock()
+	if err == nil {
+		s.head = max(s.head, page.Head)
+	}
+	s.answerBeats()
+	s.pump()
+	s.mu.Unlock()
+	s.flush()
 }
 
 // answerBeats answers all heartbeats with the head known. The caller holds mu.

@@ -47,11 +47,14 @@ func (l *Link) patience() time.Duration {
 	return outagePatience - time.Since(l.down)
 }
 
-// up adds a stream; what could not be sent without one is sent.
+// up adds a stream. What could not be sent without one is sent, and every
+// unanswered publish again: while there was no stream to this transfer its answers
+// had no way here.
 func (l *Link) up(st *stream) {
 	l.mu.Lock()
 	l.streams = append(l.streams, st)
 	l.mu.Unlock()
+	l.changes.Add(1)
 	l.log.Info("transfer connected", "transfer", st.peer.server.ID, "address", st.peer.server.Address)
 	l.room.open()
 	l.each((*publisher).catchUpNow)
@@ -72,7 +75,7 @@ func (l *Link) broke(st *stream, err error) {
 	}
 	l.mu.Unlock()
 	l.log.Info("transfer disconnected", "transfer", st.peer.server.ID, "error", err)
-	l.breaks.Add(1)
+	l.changes.Add(1)
 	st.room.open()
 	for q := range l.parts {
 		if l.parts[q].lose(st) {
@@ -91,7 +94,7 @@ func (l *Link) each(f func(*publisher, *Link)) {
 	}
 }
 
-// catchUpNow sends again what a break may have lost.
+// catchUpNow sends again what may have lost its answer.
 func (p *publisher) catchUpNow(l *Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

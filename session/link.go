@@ -50,7 +50,7 @@ type Link struct {
 	log     *slog.Logger
 	numbers atomic.Uint64
 	turns   atomic.Uint64 // of unary calls
-	breaks  atomic.Uint32 // streams that have broken
+	changes atomic.Uint32 // streams that have come up or broken
 	batches atomic.Uint64 // messages begun, on all streams
 	room    gate          // opens when a stream comes up
 	parts   []partition

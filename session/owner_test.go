@@ -70,3 +70,23 @@ func TestAckAheadOfTheKnownHead(t *testing.T) {
 		c.Entries(1, 31)
 	})
 }
+
+// While the link to the owner of an inbox is cut, a heartbeat finds what is new
+// through another transfer.
+func TestHeartbeatWithoutOwnerFindsEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 2)
+		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+		c.Login("ann", "d1")
+		cluster.Transfer(0).Refuse(true) // it owns everything
+		synctest.Wait()
+		cluster.AppendUnpushed("ann", "1")
+		c.Send(wire.OpHeartbeat, 5, &imv1.Heartbeat{})
+		var reply imv1.HeartbeatReply
+		c.Expect("heartbeat_reply 5", &reply)
+		if reply.Head != 1 {
+			t.Errorf("head = %d, want 1", reply.Head)
+		}
+		c.Entries(1, 1)
+	})
+}

@@ -40,7 +40,7 @@ type publisher struct {
 	mu         sync.Mutex
 	number     uint64 // in the process; 0 = not logged in
 	counter    uint32
-	breaks     uint32 // of the link, up to which unanswered has been sent again
+	changes    uint32 // of the link, up to which unanswered has been sent again
 	home       *stream
 	unanswered []*imv1.Publish
 	bytes      int           // of unanswered
@@ -113,18 +113,19 @@ func (p *publisher) admit(l *Link) admission {
 	return admission{ok: true}
 }
 
-// catchUp sends everything unanswered again if a stream has broken since it was
-// sent: the answer may have been lost with any of them. The caller holds mu.
+// catchUp sends everything unanswered again if a stream has broken, or come up,
+// since it was sent: any transfer may have had the answer, and no way to tell it.
+// The caller holds mu.
 func (p *publisher) catchUp(l *Link) {
-	breaks := l.breaks.Load()
+	changes := l.changes.Load()
 	homeless := p.home == nil || p.home.isBroken()
 	if homeless {
 		p.move(l.pick(p.number))
 	}
-	if p.home == nil || p.breaks == breaks && !homeless {
+	if p.home == nil || p.changes == changes && !homeless {
 		return
 	}
-	p.breaks = breaks
+	p.changes = changes
 	for _, publish := range p.unanswered {
 		p.home.publish(publish)
 	}

@@ -35,6 +35,28 @@ func TestResendInOrder(t *testing.T) {
 	}
 }
 
+// The answer of a transfer that can not be reached, for the link to it is cut, is
+// lost without any stream breaking; once there is one, the send goes again.
+func TestAnswersOfATransferThatComesUpLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 2)
+		cluster.Transfer(1).Refuse(true)
+		cluster.OnPublish = func(*imv1.Publish) *imv1.Reply { return nil }
+		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+		c.Login("ann", "d1")
+		c.Send(wire.OpSend, 2, send("a"))
+		time.Sleep(5 * time.Second)
+		if n := len(cluster.Published()); n != 1 {
+			t.Fatalf("published %d times", n)
+		}
+		cluster.Transfer(1).Refuse(false)
+		time.Sleep(5 * time.Second)
+		if ids := sentIDs(t, cluster); !slices.Equal(ids, []string{"a", "a"}) {
+			t.Errorf("published %v, want it once again", ids)
+		}
+	})
+}
+
 // Answers find their requests, whatever order they come in; a second one is
 // ignored.
 func TestRepliesInAnyOrder(t *testing.T) {

@@ -195,8 +195,9 @@ type hints struct {
 }
 
 const (
-	hintEvery  = time.Second
-	hintEvents = 1000
+	hintEvery   = time.Second
+	hintEvents  = 1000
+	hintTimeout = 2 * time.Second // of one write
 )
 
 func newHints(write func([]im.Conversation) error) *hints {

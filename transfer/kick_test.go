@@ -2,7 +2,11 @@ package transfer_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -29,5 +33,23 @@ func TestAKickReachesWhoIsAboutToAttachAgain(t *testing.T) {
 	g.attach(3, "alice", "d1")
 	if k := recv(t, g.kicks); k.Session != 2 || k.Code != string(im.Superseded) {
 		t.Errorf("kicked %v, want the session that a newer one has superseded", k)
+	}
+}
+
+// An owner that another has overtaken, and who does not know yet, does not answer
+// for a kick: the sessions may be attached to the other.
+func TestAnOvertakenOwnerDoesNotAnswerForAKick(t *testing.T) {
+	w := start(t)
+	w.users("alice")
+	g := w.gate()
+	g.attach(1, "alice", "d1")
+	partition := "inbox." + strconv.Itoa(im.Partition("alice", 2))
+	last, err := w.db.LastTerm(t.Context(), partition)
+	must(t, err)
+	last.Term, last.Owner = last.Term+1, "another"
+	must(t, w.db.InsertTerm(t.Context(), last))
+	_, err = imv1.NewTransferClient(w.conn).Kick(t.Context(), &imv1.KickRequest{UserId: "alice", DeviceId: "d1", Code: string(im.Revoked)})
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("kick: %v, want FAILED_PRECONDITION", err)
 	}
 }

@@ -184,7 +184,7 @@ func TestWhoWaitsToAttachCanGo(t *testing.T) {
 	w, store := outage(t, true)
 	w.users("alice", "bob", "carol")
 	g, other := w.gate(), w.gate()
-	store.Away()
+	store.Away("Heads", "Cursors")
 	for i, user := range []string{"alice", "bob", "carol"} {
 		g.up(&imv1.ToTransfer{Attaches: []*imv1.Attach{{Session: uint64(i + 1), UserId: user, DeviceId: "d1", Platform: "web"}}})
 	}

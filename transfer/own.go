@@ -138,7 +138,7 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 		conversations: map[string]*conversation{}, recent: newRecents(2048), outbox: s.info.Outbox,
 	}
 	q.hints = newHints(func(rows []im.Conversation) error {
-		bounded, cancel := context.WithTimeout(context.Background(), stepTimeout)
+		bounded, cancel := context.WithTimeout(context.Background(), hintTimeout)
 		defer cancel()
 		if err := s.store.Project(bounded, rows, nil); err != nil {
 			s.complain(log, "write conversation hints", "error", err)
@@ -146,7 +146,9 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 		}
 		return nil
 	})
-	return errors.Join(q.run(ctx, consumer), consumer.Close())
+	err = errors.Join(q.run(ctx, consumer), consumer.Close())
+	q.hints.stop() // nobody waits for hints
+	return err
 }
 
 // holdInbox takes an inbox partition, announces it to the gateways and runs it.

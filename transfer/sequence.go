@@ -48,7 +48,6 @@ func (p *pending) settled() bool { return p.stored || p.refusal != nil }
 // run owns the partition until ctx ends or the consumer is lost. It returns
 // errForeign when another owner was seen.
 func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
-	defer s.hints.stop()
 	for {
 		deliveries, err := consumer.Receive(ctx, s.server.config.Prefetch)
 		if err != nil {

@@ -18,6 +18,9 @@ const (
 	// messagePushBytes bounds those of one message: with all replies of a credit it
 	// is below the 4 MiB that gRPC takes.
 	messagePushBytes = 1 << 20
+	// maxParts bounds the answers of each kind in one message, also when all
+	// sessions of a large gateway attach at once.
+	maxParts = 8192
 )
 
 // maxPushSpans bounds the traced pushes that wait for one gateway; more are not
@@ -111,6 +114,8 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	message, g.next = g.next, &imv1.ToGateway{}
+	message.Attached, g.next.Attached = split(message.Attached)
+	message.Replies, g.next.Replies = split(message.Replies)
 	n, size := 0, 0
 	for n < len(message.Pushes) && size < messagePushBytes {
 		size += pushSize(message.Pushes[n])
@@ -123,16 +128,38 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 		g.next.Kicks, message.Kicks = message.Kicks, nil
 		return message, true
 	}
-	g.sending, g.traced = g.traced, nil
-	if len(g.heads) > 0 {
-		push := &imv1.Push{What: &imv1.Push_HeadOnly{HeadOnly: true}}
-		for session, head := range g.heads {
-			push.Targets = append(push.Targets, &imv1.Target{Session: session, Seq: head})
-		}
+	message.Heads, g.next.Heads = split(message.Heads)
+	message.Kicks, g.next.Kicks = split(message.Kicks)
+	g.sending, g.traced = append(g.sending, g.traced...), nil
+	if push := g.takeHeads(); push != nil {
 		message.Pushes = append(message.Pushes, push)
-		clear(g.heads)
 	}
-	return message, false
+	rest := g.next
+	return message, len(rest.Attached)+len(rest.Replies)+len(rest.Heads)+len(rest.Kicks)+len(g.heads) > 0
+}
+
+// takeHeads returns newest heads in place of bodies that were dropped; nil when
+// there are none.
+func (g *gateway) takeHeads() *imv1.Push {
+	if len(g.heads) == 0 {
+		return nil
+	}
+	push := &imv1.Push{What: &imv1.Push_HeadOnly{HeadOnly: true}}
+	for session, head := range g.heads {
+		if len(push.Targets) == maxParts {
+			break
+		}
+		push.Targets = append(push.Targets, &imv1.Target{Session: session, Seq: head})
+		delete(g.heads, session)
+	}
+	return push
+}
+
+func split[T any](all []T) (first, rest []T) {
+	if len(all) <= maxParts {
+		return all, nil
+	}
+	return all[:maxParts:maxParts], all[maxParts:]
 }
 
 // Connect serves the stream of one gateway. Its receiving half runs here, in the

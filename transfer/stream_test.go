@@ -52,3 +52,37 @@ func TestPushesInParts(t *testing.T) {
 		t.Errorf("%d bytes and %d heads are left", g.pushBytes, len(g.heads))
 	}
 }
+
+// However much has gathered for a gateway while its stream was not read, each
+// message stays within what gRPC takes, and nothing is dropped but bodies.
+func TestAMessageToAGatewayIsBounded(t *testing.T) {
+	const sessions, credit, grpcMaximum = 100_000, 16384, 4 << 20
+	g := newGateway("g")
+	body := &imv1.Push_Entry{Entry: make([]byte, 60<<10)}
+	for i := range uint64(sessions) {
+		g.attached(&imv1.Attached{Session: i, Head: 1 << 40, Acked: 1 << 40, Generation: &imv1.Generation{Term: 1 << 40, Counter: 1 << 40}})
+		g.head(&imv1.HeadOf{Session: i, Head: 1 << 40, Acked: 1 << 40})
+		g.push([]*imv1.Push{{What: body, Targets: []*imv1.Target{{Session: i, Seq: 1 << 40}}}}, nil)
+		if i < credit {
+			g.reply(&imv1.Reply{Session: i, Request: 1 << 60, What: &imv1.Reply_SendAck{SendAck: &imv1.SendAck{
+				ClientMsgId: "0123456789012345678901234567890123456789012345678901234567890123", MessageId: 1 << 60,
+				ConversationId: "d12345678901234567890123456", ConversationSeq: 1 << 40, SentAtMs: 1 << 40,
+			}}})
+		}
+	}
+	attached, heads, pushed, replies := 0, 0, 0, 0
+	for more := true; more; {
+		var message *imv1.ToGateway
+		message, more = g.take()
+		if size := message.SizeVT(); size > grpcMaximum {
+			t.Fatalf("a message of %d bytes", size)
+		}
+		attached, heads, replies = attached+len(message.Attached), heads+len(message.Heads), replies+len(message.Replies)
+		for _, push := range message.Pushes {
+			pushed += len(push.Targets)
+		}
+	}
+	if attached != sessions || heads != sessions || pushed != sessions || replies != credit {
+		t.Errorf("%d attached, %d heads, %d pushed, %d replies", attached, heads, pushed, replies)
+	}
+}
