@@ -114,6 +114,7 @@ func tells(t *testing.T, s *Span, m Message) {
 func answerAddsUp(t *testing.T, root *Span, spans []Span) {
 	t.Helper()
 	at, steps, gaps := root.Timestamp, int64(0), int64(0)
+	var waits []int64
 	for _, name := range awaited {
 		found := of(spans, name)
 		if len(found) != 1 {
@@ -133,6 +134,9 @@ func answerAddsUp(t *testing.T, root *Span, spans []Span) {
 				t.Errorf("%s begins %d µs after the step before has ended", name, gap)
 			}
 		}
+		if name == "accept" || name == "sequence" {
+			waits = append(waits, gap)
+		}
 		if gap < -tolerance {
 			t.Errorf("%s begins %d µs too early", name, -gap)
 		}
@@ -145,7 +149,7 @@ func answerAddsUp(t *testing.T, root *Span, spans []Span) {
 	if off := root.Duration - steps - gaps - back; off < -10 || off > 10 {
 		t.Errorf("steps of %d µs and gaps of %d µs are no root of %d µs", steps, gaps+back, root.Duration)
 	}
-	t.Logf("%d µs for the answer: %d µs in steps, %d µs on the way there, in the queue and back", root.Duration, steps, gaps+back)
+	t.Logf("%d µs for the answer: %d µs in steps; on the way there and in the queue %v µs, back %d µs", root.Duration, steps, waits, back)
 }
 
 // deliveriesFollow checks the steps from the queue to the devices: none before what
