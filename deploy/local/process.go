@@ -19,9 +19,10 @@ import (
 
 // process is a program that we started. Its end is always collected.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-	err  error         // set before done is closed
+	cmd    *exec.Cmd
+	output string        // file; empty where it is none
+	done   chan struct{} // closed when it has ended
+	err    error         // set before done is closed
 }
 
 // startProcess starts a program whose output is appended to a file.
@@ -32,7 +33,9 @@ func startProcess(cmd *exec.Cmd, output string) (*process, error) {
 	}
 	defer file.Close() // the program has its own descriptor
 	cmd.Stdout, cmd.Stderr = file, file
-	return launch(cmd)
+	p, err := launch(cmd)
+	p.output = output
+	return p, err
 }
 
 // launch starts a program that ends when this process does, however that ends. What
@@ -68,12 +71,22 @@ func (p *process) until(ctx context.Context, so func() bool) error {
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return fmt.Errorf("it ended: %w", errors.Join(errors.New("too early"), p.err))
+			return errors.Join(errors.New("it ended too early"+p.lastWords()), p.err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// lastWords returns the end of what the program has written.
+func (p *process) lastWords() string {
+	const most = 2000
+	text, err := os.ReadFile(p.output)
+	if p.output == "" || err != nil {
+		return ""
+	}
+	return ": …" + string(text[max(0, len(text)-most):])
 }
 
 // kill ends the program at once and waits for its end.
