@@ -59,11 +59,11 @@ func (d *device) away(span time.Duration, reset bool) {
 // sendHTTP sends a message by HTTP, and now and then over the connection at the same
 // time, as a client does that has lost its patience.
 func (d *device) sendHTTP(s *step) {
-	m := d.compose(s)
+	m, before := d.compose(s)
 	if d.calling {
 		return // over the connection, then
 	}
-	d.post(m)
+	d.post(m, before)
 	m.out = d.dice.IntN(3) > 0
 }
 
@@ -80,9 +80,9 @@ func (d *device) repeat(http bool) {
 	m := d.stored[len(d.stored)-1-d.dice.IntN(among)]
 	switch {
 	case http && !d.calling:
-		d.post(m)
+		d.post(m, nil)
 	case !http && d.current != nil && len(d.current.sends) < sendWindow:
-		d.send(m)
+		d.send(m, nil)
 	}
 }
 

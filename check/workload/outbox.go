@@ -35,14 +35,18 @@ type lane struct {
 	refusals int       // since the last ack
 }
 
-// compose makes a step's message the last of its lane.
-func (d *device) compose(s *step) *message {
+// compose makes a step's message the last of its lane; it returns also the one before
+// it, nil where it is the only one.
+func (d *device) compose(s *step) (m, before *message) {
 	key := check.Key{Device: d.recorded.Ref(), Number: s.number}
 	l := d.lanes[s.lane]
-	m := &message{number: s.number, id: clientID(d.run.id, key), size: s.size, lane: l}
+	if n := len(l.waiting); n > 0 {
+		before = l.waiting[n-1]
+	}
+	m = &message{number: s.number, id: clientID(d.run.id, key), size: s.size, lane: l}
 	l.waiting = append(l.waiting, m)
 	d.unanswered++
-	return m
+	return m, before
 }
 
 // flush sends what the lanes hold and the window lets go; it returns when a paused
@@ -55,54 +59,43 @@ func (d *device) flush(now time.Time) (due time.Time) {
 			}
 			continue
 		}
+		var before *message
 		for _, m := range l.waiting {
-			if m.out {
-				continue
+			if !m.out {
+				if d.current == nil || len(d.current.sends) >= sendWindow {
+					return due
+				}
+				d.send(m, before)
 			}
-			if d.current == nil || len(d.current.sends) >= sendWindow {
-				return due
-			}
-			d.send(m)
+			before = m
 		}
 	}
 	return due
 }
 
-// send sends a message over the connection.
-func (d *device) send(m *message) {
+// send sends a message over the connection, behind another one if that is not nil.
+func (d *device) send(m, before *message) {
 	s := d.current
 	m.out = true
-	frame := d.frameOf(m)
+	frame := d.frameOf(m, before)
 	s.sends[s.sequence+1] = m
 	d.write(s, wire.OpSend, frame)
 }
 
-// frameOf makes the frame of a message, which names the one before it in its lane,
-// and records that it is sent.
-func (d *device) frameOf(m *message) *imv1.Send {
+// frameOf makes the frame of a message, which names the one that waits before it in
+// its lane, and records that it is sent.
+func (d *device) frameOf(m, before *message) *imv1.Send {
 	key := check.Key{Device: d.recorded.Ref(), Number: m.number}
 	text := textOf(d.run.id, key, m.size)
 	frame := &imv1.Send{ClientMsgId: m.id, To: m.lane.to, Content: client.TextContent(text)}
 	sent := check.Sent{At: d.run.now(), Number: m.number, Conversation: m.lane.conversation, Hash: check.Hash(d.user.id, []byte(text))}
-	if before := m.lane.before(m); before != nil {
+	if before != nil {
 		frame.After, sent.After, sent.Named = before.id, before.number, true
 	}
 	d.log.Sent(sent)
 	d.tally.attempts++
 	d.run.counts.sent.Add(1)
 	return frame
-}
-
-// before returns the message that waits in front of one; nil where there is none.
-func (l *lane) before(m *message) *message {
-	var before *message
-	for _, other := range l.waiting {
-		if other == m {
-			return before
-		}
-		before = other
-	}
-	return nil
 }
 
 // rewind has a lane sent again from its beginning.
@@ -172,9 +165,9 @@ func (d *device) refused(m *message, refusal *im.Error) {
 }
 
 // post sends a message by HTTP, beside the connection.
-func (d *device) post(m *message) {
+func (d *device) post(m, before *message) {
 	d.calling, m.out = true, true
-	frame, token, ctx := d.frameOf(m), d.tokens.AccessToken, d.work
+	frame, token, ctx := d.frameOf(m, before), d.tokens.AccessToken, d.work
 	d.aside(func() func() {
 		var ack client.Ack
 		err := d.run.servers.once(ctx, token, func(ctx context.Context, api *client.API) (err error) {

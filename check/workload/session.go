@@ -207,7 +207,9 @@ func (d *device) lost(s *session, err error) {
 		d.next = nil
 	case d.current:
 		d.current = nil
-		d.tally.disconnects[reason(err)]++
+		if why := reason(err); d.next == nil || why != string(im.Superseded) { // else by its own doing
+			d.tally.disconnects[why]++
+		}
 	default:
 		return
 	}
