@@ -102,7 +102,7 @@ func runCheck(c *cobra.Command, config workload.Config, options checkOptions) (e
 		return undecided(err)
 	}
 	if system != nil {
-		defer func() { err = errors.Join(err, undecided(system.stop())) }()
+		defer func() { err = errors.Join(err, undecided(system.end(c.ErrOrStderr(), err))) }()
 		config.Servers, config.ServiceKey, config.Inject = system.servers, system.serviceKey, system.injector(options, config.Seed)
 	} else if config.ServiceKey, err = serviceKey(config.ServiceKey, options.dataDir); err != nil {
 		return undecided(err)

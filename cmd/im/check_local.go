@@ -15,6 +15,7 @@ import (
 
 // localSystem is a system that a check has started for itself.
 type localSystem struct {
+	dir        string   // of everything that it writes
 	servers    []string // base URLs
 	serviceKey string
 	embedded   *local.Server // nil: a cluster
@@ -48,9 +49,19 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 	if err != nil {
 		return nil, fmt.Errorf("%w (see %s)", err, dir)
 	}
-	stop := system.stop
-	system.stop = func() error { return errors.Join(stop(), os.RemoveAll(dir)) }
+	system.dir = dir
 	return system, nil
+}
+
+// end stops the system and removes what it has written, unless someone will want to
+// look into what has become of the check.
+func (s *localSystem) end(log io.Writer, outcome error) error {
+	err := s.stop()
+	if outcome != nil && !errors.Is(outcome, context.Canceled) {
+		fmt.Fprintf(log, "the data and logs are kept in %s\n", s.dir)
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
 func startEmbedded(ctx context.Context, options local.Options) (*localSystem, error) {
