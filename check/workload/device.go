@@ -162,8 +162,11 @@ func (d *device) act(now time.Time) time.Time {
 			due = at
 		}
 	}
-	if d.phase == play {
+	switch d.phase {
+	case play:
 		sooner(d.play(now))
+	case drain:
+		d.sendRest()
 	}
 	if d.phase != part {
 		sooner(d.connectDue(now))
@@ -199,6 +202,17 @@ func (d *device) play(now time.Time) time.Time {
 	return time.Time{}
 }
 
+// sendRest sends what the load's end has left of the script, so that a seed's messages
+// are always the same; the mishaps are over.
+func (d *device) sendRest() {
+	for ; d.at < len(d.script) && d.unanswered < mostUnanswered; d.at++ {
+		if s := &d.script[d.at]; s.number != 0 {
+			d.tally.actions[send]++
+			d.compose(s)
+		}
+	}
+}
+
 // tell tells the run whether the device has all, while it drains.
 func (d *device) tell() {
 	if d.phase != drain {
@@ -214,5 +228,5 @@ func (d *device) tell() {
 // everything up to the head is here and acknowledged.
 func (d *device) hasAll() bool {
 	s := d.current
-	return s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(s.asks) == 0
+	return d.at == len(d.script) && s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(s.asks) == 0
 }
