@@ -2,6 +2,8 @@ package test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,14 +217,80 @@ func (u *talker) post(number uint32) {
 // and writes late what it had in hand, one leaves, others are added. What was
 // acknowledged arrives, once and in order, as the judge sees it.
 func TestOwnersComeAndGo(t *testing.T) {
-	const pairs, sends = 6, 120
 	p := newPipeline(t)
 	a, b := p.add("a"), p.add("b")
 	var c, d *member
+	converse(t, p, 6, 120, []func(){
+		func() { c = p.add("c") },
+		func() { p.kill(a) },
+		func() { p.pause(b) },
+		func() { d = p.add("d") },
+		func() { p.resume(b) },
+		func() { p.leave(c) },
+		func() { p.pause(d) },
+		func() { p.resume(d) },
+	})
+}
+
+// The same in whatever order it happens, with one live transfer at least.
+func TestOwnersComeAndGoInAnyOrder(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			p := newPipeline(t)
+			fate := &fates{p: p, random: rand.New(rand.NewPCG(seed, 1)), live: []*member{p.add("0"), p.add("1")}}
+			steps := make([]func(), 10)
+			for i := range steps {
+				steps[i] = fate.step
+			}
+			converse(t, p, 3, 80, steps)
+			for _, m := range fate.paused {
+				p.resume(m)
+			}
+		})
+	}
+}
+
+// fates lets something happen to the transfers, by a seed.
+type fates struct {
+	p            *pipeline
+	random       *rand.Rand
+	live, paused []*member
+	made         int
+}
+
+func (f *fates) step() {
+	take := func(from *[]*member) *member {
+		i := f.random.IntN(len(*from))
+		m := (*from)[i]
+		*from = slices.Delete(*from, i, i+1)
+		return m
+	}
+	switch what := f.random.IntN(5); {
+	case what == 0 && len(f.paused) > 0:
+		m := take(&f.paused)
+		f.p.resume(m)
+		f.live = append(f.live, m)
+	case what <= 1 || len(f.live) == 1:
+		f.made++
+		f.live = append(f.live, f.p.add(fmt.Sprint("more ", f.made)))
+	case what == 2:
+		f.p.kill(take(&f.live))
+	case what == 3:
+		f.p.leave(take(&f.live))
+	default:
+		m := take(&f.live)
+		f.p.pause(m)
+		f.paused = append(f.paused, m)
+	}
+}
+
+// converse lets pairs of users on two gateways send to each other, takes the steps
+// while they do, spread over the time, and has the judge look at what all saw.
+func converse(t *testing.T, p *pipeline, pairs int, sends uint32, steps []func()) {
+	total := 2 * pairs * int(sends)
 	hubs := []*session.Hub{p.gateway(), p.gateway()}
-	history := check.NewHistory()
-	progress := make(chan struct{}, 2*pairs*sends)
-	began := time.Now()
+	history, began := check.NewHistory(), time.Now()
+	progress := make(chan struct{}, total)
 	var talking sync.WaitGroup
 	for i := range pairs {
 		ids := [2]string{fmt.Sprint("ann", i), fmt.Sprint("bob", i)}
@@ -240,22 +308,12 @@ func TestOwnersComeAndGo(t *testing.T) {
 			talking.Go(u.talk)
 		}
 	}
-	steps := []func(){
-		func() { c = p.add("c") },
-		func() { p.kill(a) },
-		func() { p.pause(b) },
-		func() { d = p.add("d") },
-		func() { p.resume(b) },
-		func() { p.leave(c) },
-		func() { p.pause(d) },
-		func() { p.resume(d) },
-	}
 	ended := make(chan struct{})
 	go func() { talking.Wait(); close(ended) }()
 	for step, acked := 0, 0; step < len(steps); {
 		select {
 		case <-progress:
-			if acked++; acked*(len(steps)+1) >= 2*pairs*sends*(step+1) {
+			if acked++; acked*(len(steps)+1) >= total*(step+1) {
 				steps[step]()
 				step++
 			}
@@ -265,7 +323,7 @@ func TestOwnersComeAndGo(t *testing.T) {
 	}
 	<-ended
 	verdict := check.Judge(history)
-	if !verdict.OK() || verdict.Acknowledged != 2*pairs*sends || verdict.Delivered < 4*pairs*sends {
+	if !verdict.OK() || verdict.Acknowledged != total || verdict.Delivered < 2*total {
 		var text strings.Builder
 		must(t, verdict.WriteText(&text))
 		t.Error(text.String())

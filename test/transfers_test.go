@@ -88,7 +88,7 @@ func (p *pipeline) add(id string) *member {
 	m.queue.Carry(3)
 	m.server = transfer.New(transfer.Config{
 		ServerID: id, Address: id, ConversationPartitions: pipelinePartitions, InboxPartitions: pipelinePartitions, Prefetch: 64,
-	}, m.store, m.queue, m.registry, anyToken{}, p.log)
+	}, m.store, consumingQueue{m.queue, m.registry}, m.registry, anyToken{}, p.log)
 	p.mu.Lock()
 	p.members[id] = m
 	p.mu.Unlock()
@@ -213,6 +213,34 @@ func (r *slowRegistry) pass(ctx context.Context) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+func (r *slowRegistry) held() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.free != nil
+}
+
+// consumingQueue takes no partition while its transfer is paused.
+type consumingQueue struct {
+	*queuetest.Faulty
+	registry *slowRegistry
+}
+
+// Consume is the queue's, behind the pause.
+func (q consumingQueue) Consume(ctx context.Context, topic string, partition int) (transfer.Consumer, error) {
+	for {
+		if !q.registry.pass(ctx) {
+			return nil, ctx.Err()
+		}
+		consumer, err := q.Faulty.Consume(ctx, topic, partition)
+		if err != nil || !q.registry.held() {
+			return consumer, err
+		}
+		if err := consumer.Close(); err != nil {
+			return nil, err
+		}
 	}
 }
 
