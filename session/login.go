@@ -36,11 +36,17 @@ func (s *Session) auth(frame wire.Frame) {
 // login has an auth judged, attaches to the inbox, answers, and begins to
 // deliver. The token is judged once more when attached: it may have been revoked,
 // and the device kicked, in between. From the attach on a kick finds the session.
+// Who has given up meanwhile is not attached: a server that was paused would take the
+// place of sessions that its clients have found elsewhere.
 func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.setPhase(phaseLogin)
 	reply, refusal := s.judgeAuth(auth, false)
 	if refusal != nil {
 		s.refuseLogin(seq, refusal)
+		return
+	}
+	if gone(s.conn.NetConn()) {
+		s.abandon()
 		return
 	}
 	s.accept(reply)
