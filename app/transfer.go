@@ -66,6 +66,7 @@ func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, []g
 		return nil, "", nil, err
 	}
 	p.started("certificates of grpc", stop)
+	options = append(options, grpc.KeepaliveParams(serverAlive), grpc.KeepaliveEnforcementPolicy(aliveRules))
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("transfer.listen: %w", err)

@@ -30,10 +30,11 @@ const (
 
 // A side that is silent for so long is asked for a sign of life, and cut off when it
 // gives none in time: it is paused, or the link is cut. 10 s is the least that gRPC
-// lets a client ask; the registry's TTL is what notices a paused transfer first.
+// lets a client ask; the registry's TTL is what notices a paused transfer first. The
+// patience is that of a machine that has far too much to do.
 var (
-	clientAlive = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}
-	serverAlive = keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 3 * time.Second}
+	clientAlive = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
+	serverAlive = keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}
 	aliveRules  = keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}
 )
 
@@ -51,8 +52,7 @@ type wire struct {
 // newWire serves nothing yet: who connects meanwhile waits.
 func newWire(listener net.Listener, options ...grpc.ServerOption) *wire {
 	options = append(options, grpc.ForceServerCodecV2(codec.New()),
-		grpc.InitialWindowSize(wireWindow), grpc.InitialConnWindowSize(wireWindow),
-		grpc.KeepaliveParams(serverAlive), grpc.KeepaliveEnforcementPolicy(aliveRules))
+		grpc.InitialWindowSize(wireWindow), grpc.InitialConnWindowSize(wireWindow))
 	return &wire{listener: listener, server: grpc.NewServer(options...), failed: make(chan error, 1)}
 }
 

@@ -53,6 +53,7 @@ type Link struct {
 	changes atomic.Uint32 // streams that have come up or broken
 	batches atomic.Uint64 // messages begun, on all streams
 	room    gate          // opens when a stream comes up
+	pulls   chan struct{} // holds a token for each pull on its way
 	parts   []partition
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -71,6 +72,7 @@ func NewLink(config LinkConfig, log *slog.Logger) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Link{
 		config: config, log: log, ctx: ctx, cancel: cancel,
+		pulls: make(chan struct{}, maxPulls),
 		parts: make([]partition, config.InboxPartitions), peers: map[string]*peer{}, down: time.Now(),
 	}
 	for q := range l.parts {

@@ -14,8 +14,11 @@ import (
 const (
 	// batchBytes is about the most that one message to a transfer holds.
 	batchBytes = 256 << 10
-	// creditPublishes and creditBytes bound what is unanswered over one stream.
-	creditPublishes = 16384
+	// creditPublishes and creditBytes bound what is unanswered over one stream. When
+	// the credit is used up, what each session sends goes out one by one as others'
+	// answers come, and the pipeline has no bursts left to make batches of; so it is
+	// more than thousands of sessions with full windows need.
+	creditPublishes = 131072
 	creditBytes     = 64 << 20
 	// sendPatience is how long a transfer may refuse to take a message before the
 	// stream is given up.

@@ -22,6 +22,11 @@ const (
 	callPatience = 5 * time.Second
 	// silentFor is how long a transfer that has not answered is asked last.
 	silentFor = 10 * time.Second
+	// maxPulls is how many pages a server asks for at once; more wait for their turn,
+	// which their patience does not count. If all sessions asked at once after an
+	// outage, each would wait for the store behind all the others, give up, and ask
+	// again, and none would ever be served.
+	maxPulls = 64
 	// ownerPatience is the longest time between two tries to reach an owner.
 	ownerPatience = 500 * time.Millisecond
 )
@@ -35,6 +40,12 @@ func (l *Link) Login(ctx context.Context, request *imv1.LoginRequest) (*imv1.Log
 // Pull reads a page of an inbox from any transfer, its owner first. An
 // im.Unavailable error when none answers.
 func (l *Link) Pull(ctx context.Context, request *imv1.PullRequest) (*imv1.PullReply, error) {
+	select {
+	case l.pulls <- struct{}{}:
+		defer func() { <-l.pulls }()
+	case <-ctx.Done():
+		return nil, errUnanswered()
+	}
 	owner, _ := l.parts[im.Partition(request.UserId, len(l.parts))].owned()
 	return unary(ctx, l, owner, request, imv1.TransferClient.Pull)
 }
