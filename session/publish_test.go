@@ -16,23 +16,30 @@ import (
 // Given sends without an answer, a broken stream has them sent again, in order
 // and before anything new, over the transfer that is left.
 func TestResendInOrder(t *testing.T) {
-	cluster := sessiontest.New(t, 2)
-	cluster.OnPublish = func(*imv1.Publish) *imv1.Reply { return nil }
-	c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
-	c.Login("ann", "d1")
-	for i := range 5 {
-		c.Send(wire.OpSend, int32(10+i), send(fmt.Sprint(i)))
-	}
-	sessiontest.Eventually(t, func() bool { return len(cluster.Published()) == 5 })
-	cluster.Transfer(0).Refuse(true)
-	cluster.Transfer(1).Break()
-	c.Send(wire.OpSend, 15, send("new"))
-	sessiontest.Eventually(t, func() bool { return slices.Contains(sentIDs(t, cluster)[5:], "new") })
-	ids := sentIDs(t, cluster)[5:]
-	at := slices.Index(ids, "new")
-	if at < 5 || !slices.Equal(ids[at-5:at], []string{"0", "1", "2", "3", "4"}) {
-		t.Errorf("sent again %v", ids)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 2)
+		cluster.OnPublish = func(*imv1.Publish) *imv1.Reply { return nil }
+		hub := cluster.Hub(t, session.Config{})
+		synctest.Wait() // both streams are up: one that came up later would have all sent again too
+		c := connect(t, hub, wire.Proto)
+		c.Login("ann", "d1")
+		for i := range 5 {
+			c.Send(wire.OpSend, int32(10+i), send(fmt.Sprint(i)))
+		}
+		synctest.Wait()
+		if n := len(cluster.Published()); n != 5 {
+			t.Fatalf("published %d times", n)
+		}
+		cluster.Transfer(0).Refuse(true)
+		cluster.Transfer(1).Break()
+		c.Send(wire.OpSend, 15, send("new"))
+		time.Sleep(5 * time.Second)
+		ids := sentIDs(t, cluster)[5:]
+		at := slices.Index(ids, "new")
+		if at < 5 || !slices.Equal(ids[at-5:at], []string{"0", "1", "2", "3", "4"}) {
+			t.Errorf("sent again %v", ids)
+		}
+	})
 }
 
 // The answer of a transfer that can not be reached, for the link to it is cut, is
