@@ -59,8 +59,8 @@ type inbox struct {
 
 type cursorKey struct{ userID, deviceID string }
 
-// inboxUser is what the owner remembers of a user. Users without sessions may be
-// forgotten at any time between commits.
+// inboxUser is what the owner remembers of a user. Users without sessions, and for
+// whom nothing waits, may be forgotten at any time between commits.
 type inboxUser struct {
 	id       string
 	head     int64 // committed
@@ -237,7 +237,8 @@ func (b *inbox) storeCursors() error {
 const maxInboxUsers = 16384
 
 // forget drops users nobody is attached for when there are too many. Never while a
-// commit is in flight: their heads are about to move.
+// commit is in flight: their heads are about to move. And none who is waited for: a
+// load that was asked for their cursors only does not bring the rest of them.
 func (b *inbox) forget() {
 	if len(b.users) <= b.forgetAt || b.pending != nil {
 		return
@@ -248,7 +249,7 @@ func (b *inbox) forget() {
 	}
 	kept := 0
 	for id, user := range b.users {
-		if len(user.sessions) == 0 && !b.due.users[id] && !moved[id] {
+		if len(user.sessions) == 0 && !b.due.users[id] && !moved[id] && len(b.waitingFor(id)) == 0 {
 			delete(b.users, id)
 		} else {
 			kept++
