@@ -9,7 +9,7 @@ const signalBytes = 1 << 20
 func (st *stream) publish(p *imv1.Publish) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if requestKind(p.Request) == requestSignal && st.waiting > signalBytes {
+	if _, signal := p.What.(*imv1.Publish_Signal); signal && st.waiting > signalBytes {
 		return
 	}
 	if b := st.tail(publishBytes(p)); b != nil {

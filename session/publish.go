@@ -93,6 +93,18 @@ func (p *publisher) send(publish *imv1.Publish) {
 	p.home.publish(publish)
 }
 
+// signalElsewhere sends a signal to all transfers but the home: each passes it on to
+// those members whose inboxes it owns. Only what the home answers is for the client,
+// so the others get it without a request number.
+func (p *publisher) signalElsewhere(l *Link, signal *imv1.Publish) {
+	same := &imv1.Publish{Session: signal.Session, UserId: signal.UserId, DeviceId: signal.DeviceId, What: signal.What}
+	for _, st := range l.live() {
+		if st != p.home {
+			st.publish(same)
+		}
+	}
+}
+
 // admission is what stands in the way of a publish.
 type admission struct {
 	more    <-chan struct{} // closed when it may have changed
@@ -183,6 +195,9 @@ func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
 			publish.Session, publish.Request = s.number, s.nextRequest(kind, seq)
 			publish.UserId, publish.DeviceId = s.user, s.device
 			s.send(publish)
+			if kind == requestSignal {
+				s.signalElsewhere(s.hub.link, publish)
+			}
 			return
 		case a.timeout <= 0:
 			s.refuse(seq, errNoTransfer())

@@ -65,8 +65,8 @@ func (s *Server) serveSignals(ctx context.Context) {
 	}
 }
 
-// signal sends a signal to the members of its conversation, the sender's other
-// devices included.
+// signal sends a signal to those members of its conversation whose inboxes are owned
+// here, the sender's other devices included. Gateways send it to every transfer.
 func (s *Server) signal(ctx context.Context, r signalRequest) error {
 	members, err := s.signalMembers(ctx, r)
 	if err != nil {
