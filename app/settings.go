@@ -115,13 +115,17 @@ func (s *settings) with(c *configs.Config, name, value string) *configs.Config {
 	return next
 }
 
-// complain counts and logs a value, once for as long as it stands.
+// complain counts and logs a value, once for as long as it stands. That of a name which
+// is no setting that can change is not logged: it may be a secret.
 func (s *settings) complain(label, name, value string, err error) {
 	if _, is := s.complaints[name]; is {
 		return
 	}
 	s.complaints[name] = value
 	s.refused.WithLabelValues(label).Inc()
+	if label != name {
+		value = "not shown"
+	}
 	s.log.Error("the configuration centre says what can not be; what is in force stays",
 		"setting", name, "value", value, "in_force", s.inForce.Value(name), "error", err)
 }

@@ -179,12 +179,17 @@ func TestSettingsFollowTheCentre(t *testing.T) {
 			f.logs(t, "level=ERROR", "setting=limits.sends_per_second", "value=lots", "in_force=5")
 			put("nonsense.too", "1")
 			f.logs(t, "level=ERROR", "setting=nonsense.too")
+			put("cluster.secret", "not for a log") // by somebody who thought that it may change
+			f.logs(t, "level=ERROR", "setting=cluster.secret")
+			if strings.Contains(f.log.String(), "not for a log") {
+				t.Error("a secret was logged")
+			}
 			put("features.signals", "true") // that others are bad holds nothing up
 			f.becomes(t, "features.signals", "true")
 			if got := f.newest.Load().Limits.SendsPerSecond; got != 5 {
 				t.Fatalf("the value before was not kept: %v", got)
 			}
-			for label, want := range map[string]float64{"limits.sends_per_second": 1, "unknown": 1, "log.level": 0} {
+			for label, want := range map[string]float64{"limits.sends_per_second": 1, "unknown": 2, "log.level": 0} {
 				if got := f.refusals(t, label); got != want {
 					t.Errorf("refused %s %v times, want %v", label, got, want)
 				}
