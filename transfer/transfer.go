@@ -10,7 +10,6 @@
 //	inbox.go     the owner of partition q; load.go what it waits for
 //	commit.go    stamp inbox seqs, insert blocks, read back
 //	stale.go     receipts of an owner that has been replaced
-//	stale.go     receipts of an owner that has been replaced
 //	push.go      encode once, send to the gateways where users are attached
 //	attach.go    who is attached; ack.go cursors
 //	read.go      read marks and receipts; delivered.go; issue.go lets them out
