@@ -116,7 +116,7 @@ func (c *Config) validateDrivers(f *findings) {
 	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
 	f.driver("registry", c.Registry.Driver, "memory", "etcd")
 	if n := c.distributed(); n != 0 && n != 3 {
-		f.add("store.driver", "queue.driver and registry.driver are sqlite, memory and memory, or mongo, rabbitmq and etcd; not %s, %s and %s",
+		f.add("store.driver", "goes with queue.driver and registry.driver: sqlite, memory and memory, or mongo, rabbitmq and etcd; not %s, %s and %s",
 			c.Store.Driver, c.Queue.Driver.Driver, c.Registry.Driver.Driver)
 	}
 	if c.Queue.Bound <= c.Transfer.Backlog {
@@ -205,7 +205,7 @@ func (f *findings) advertised(section, advertise, listen string) {
 
 func (f *findings) tls(section string, files TLS) {
 	if (files.CertFile == "") != (files.KeyFile == "") {
-		f.add(section+".tls_cert_file", "and %s.tls_key_file are given both or not at all", section)
+		f.add(section+".tls_cert_file", "goes with %s.tls_key_file: give both or neither", section)
 	}
 }
 
