@@ -100,11 +100,11 @@ func greet(out io.Writer, c *local.Cluster, options local.Options) {
 	for _, server := range c.Servers {
 		fmt.Fprintf(table, "  %s\t%s\t%s/metrics\tprocess %d\n", server.Name(), server.URL(), server.Admin(), server.PID())
 	}
-	mongo := "MongoDB"
+	note := ""
 	if c.Mongo.StandIn() {
-		mongo = "MongoDB's stand-in, mongo-java-server: it judges no throughput"
+		note = "   (its stand-in, mongo-java-server: it judges no throughput)"
 	}
-	fmt.Fprintf(table, "  RabbitMQ\t%s\n  etcd\t%s\n  %s\t%s\n", c.RabbitMQ.URI(), c.Etcd.URI(), mongo, c.Mongo.URI())
+	fmt.Fprintf(table, "  RabbitMQ\t%s\n  etcd\t%s\n  MongoDB\t%s%s\n", c.RabbitMQ.URI(), c.Etcd.URI(), c.Mongo.URI(), note)
 	if c.Zipkin != nil {
 		fmt.Fprintf(table, "  Zipkin\t%s/zipkin/\n", c.Zipkin.URI())
 	}
