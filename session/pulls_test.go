@@ -14,6 +14,22 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
+// One transfer whose clock or secret is wrong refuses every call; what another can
+// answer is answered.
+func TestPullsPassATransferThatDenies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 2)
+		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+		synctest.Wait()
+		c.Login("ann", "d1")
+		cluster.Transfer(0).Deny() // it owns everything, and so is asked first
+		cluster.AppendUnpushed("ann", "missed")
+		c.Send(wire.OpHeartbeat, 2, &imv1.Heartbeat{})
+		c.Expect("heartbeat_reply 2", nil)
+		c.Entries(1, 1)
+	})
+}
+
 // When all sessions must pull at once, from a store that reads one page after the
 // other, they take turns: none gives up on a page that is still being read for it,
 // and asks again.

@@ -58,6 +58,7 @@ func unary[Q, A any](ctx context.Context, l *Link, first *stream, request Q, cal
 	defer cancel()
 	for ctx.Err() == nil {
 		up := l.room.wait()
+		var refusal error // of one transfer: its clock or its secret may be wrong, and no other's
 		for _, st := range l.candidates(first) {
 			answer, err := attempt(ctx, st, request, call)
 			if err == nil {
@@ -65,9 +66,12 @@ func unary[Q, A any](ctx context.Context, l *Link, first *stream, request Q, cal
 			}
 			if !retryable(status.Code(err)) {
 				l.log.Error("call a transfer", "transfer", st.peer.server.ID, "error", err)
-				var none A
-				return none, im.AsError(err)
+				refusal = err
 			}
+		}
+		if refusal != nil {
+			var none A
+			return none, im.AsError(refusal)
 		}
 		if patience := l.patience(); patience > 0 && ctx.Err() == nil {
 			waitEither(ctx, up, min(patience, ownerPatience))

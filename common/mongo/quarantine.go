@@ -23,12 +23,15 @@ func (d *quarantineDocument) item() im.Quarantined {
 	return im.Quarantined{Topic: d.Topic, Partition: d.Partition, Reason: d.Reason, Body: d.Body, AtMs: d.AtMs}
 }
 
-// Quarantine adds an item. One that is there already stays as it is.
+// Quarantine adds an item. One that is there already stays as it is; it counts only
+// when a majority has it, which the refusal of its like does not say.
 func (s *Store) Quarantine(ctx context.Context, item im.Quarantined) error {
 	row := quarantineDocument{item.ID(), item.Topic, item.Partition, item.Reason, item.Body, item.AtMs}
 	err := insert(ctx, s, s.quarantine, []quarantineDocument{row})
 	if errors.Is(err, im.ErrDuplicate) {
-		return nil
+		if _, err = s.QuarantinedItem(ctx, row.ID); errors.Is(err, im.ErrNotFound) {
+			err = fmt.Errorf("%w: a majority does not show it yet", im.ErrUnknown)
+		}
 	}
 	return wrap("quarantine", err)
 }

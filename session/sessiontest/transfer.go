@@ -30,11 +30,16 @@ type Transfer struct {
 	refusing bool
 	taken    int // publishes
 	silent   atomic.Bool
+	denies   atomic.Bool
 	calls    atomic.Int64 // unary ones, answered or not
 }
 
 // Silence lets calls wait for answers that never come, as a paused transfer does.
 func (tr *Transfer) Silence(silent bool) { tr.silent.Store(silent) }
+
+// Deny refuses calls from now on, as a transfer does that takes their credential for
+// a wrong one.
+func (tr *Transfer) Deny() { tr.denies.Store(true) }
 
 // Calls is how many unary calls have come.
 func (tr *Transfer) Calls() int { return int(tr.calls.Load()) }
@@ -42,6 +47,9 @@ func (tr *Transfer) Calls() int { return int(tr.calls.Load()) }
 // called counts a call, and keeps it while the transfer is silent.
 func (tr *Transfer) called(ctx context.Context) error {
 	tr.calls.Add(1)
+	if tr.denies.Load() {
+		return status.Error(codes.Unauthenticated, "not authenticated")
+	}
 	if tr.silent.Load() {
 		<-ctx.Done()
 		return ctx.Err()
