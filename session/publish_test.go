@@ -126,8 +126,10 @@ func TestUnansweredIsBounded(t *testing.T) {
 		cluster.OnPublish = func(*imv1.Publish) *imv1.Reply { return nil }
 		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
 		c.Login("ann", "d1")
+		sent := make(chan struct{})
 		go func() {
-			for i := range int32(300) {
+			defer close(sent)
+			for i := range int32(260) {
 				c.Send(wire.OpSend, i, send(fmt.Sprint(i)))
 			}
 		}()
@@ -137,5 +139,6 @@ func TestUnansweredIsBounded(t *testing.T) {
 		}
 		c.Expect("disconnect 0 unavailable", nil) // nobody ever answers
 		c.Wire.Close()
+		<-sent
 	})
 }
