@@ -371,7 +371,7 @@ func (f *fake) send(token string, send *imv1.Send) (*imv1.SendAck, im.Code) {
 	if to := send.GetTo().GetUserId(); to != user {
 		f.insertBroken(to, m, hit)
 	}
-	f.shut = f.breach == closes && f.count > 100
+	f.shut = f.shut || f.breach == closes && f.count > 100
 	if hit == denies {
 		return nil, im.Forbidden
 	}
