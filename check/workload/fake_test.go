@@ -61,6 +61,7 @@ type fake struct {
 	heads    map[string]int64         // by conversation
 	held     map[string]*imv1.Message // by user, to be delivered behind the next one
 	sessions map[*fakeSession]bool
+	ignored  map[string]bool // by the key of stored
 	shut     bool
 	count    int // messages
 	id       int64
@@ -80,7 +81,7 @@ type fakeSession struct {
 func newFake(t *testing.T, b breach) *fake {
 	f := &fake{
 		breach: b, inboxes: map[string][]*imv1.Entry{}, cursors: map[string]int64{}, reads: map[string]int64{},
-		stored: map[string]*imv1.SendAck{}, heads: map[string]int64{}, held: map[string]*imv1.Message{}, sessions: map[*fakeSession]bool{},
+		stored: map[string]*imv1.SendAck{}, ignored: map[string]bool{}, heads: map[string]int64{}, held: map[string]*imv1.Message{}, sessions: map[*fakeSession]bool{},
 	}
 	var err error
 	if f.tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -356,6 +357,9 @@ func (f *fake) send(token string, send *imv1.Send) (*imv1.SendAck, im.Code) {
 		hit = nothing
 	}
 	if hit == ignores {
+		f.ignored[key] = true
+	}
+	if f.ignored[key] { // also when it comes again
 		return nil, ""
 	}
 	user, _, _ := strings.Cut(token, "|")
