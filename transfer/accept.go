@@ -34,6 +34,7 @@ func (s *Server) accept(g *gateway, publishes []*imv1.Publish) {
 			s.traceRefused(p, began, err)
 		}
 	}
+	im.CrashPoint(im.CrashAccepted)
 	for _, b := range commands {
 		pack := &imv1.CommandPack{Commands: b.commands}
 		s.publish(TopicConversation, b, pack, s.traceAccepted(TopicConversation, b, began))
@@ -141,6 +142,7 @@ func (s *Server) publish(topic string, b *batch, pack marshaler, trace *acceptTr
 			refuse(im.Retry(im.Unavailable, retrySoon, "the queue did not confirm"))
 		}
 	})
+	im.CrashPoint(im.CrashPublished)
 }
 
 // command turns a client's send into a command.

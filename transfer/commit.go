@@ -121,9 +121,11 @@ func (b *inbox) carryOut(ctx context.Context, c *inboxCommit) error {
 		c.stamp()
 		c.stamped = true
 	}
+	im.CrashPoint(im.CrashBeforeInboxCommit)
 	if err := b.storeOnce(ctx, c); err != nil {
 		return err
 	}
+	im.CrashPoint(im.CrashInboxCommitted)
 	for i := range c.commit.Packs { // durable already; waiting for room could wait for ourselves
 		b.server.republish(c.commit.Packs[i : i+1])
 	}

@@ -27,9 +27,11 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 			return err
 		}
 	}
+	im.CrashPoint(im.CrashBeforeInsert)
 	err := s.store.InsertEvents(ctx, events, packs)
 	switch {
 	case err == nil:
+		im.CrashPoint(im.CrashInserted)
 		for _, p := range planned {
 			s.inserted(p)
 			p.fanout = !s.outbox

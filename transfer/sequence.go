@@ -65,6 +65,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 			s.trace.sequenced(batch, err)
 			return err
 		}
+		im.CrashPoint(im.CrashSendersAnswered)
 		if err := consumer.Ack(deliveries[len(deliveries)-1].Tag); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
@@ -136,6 +137,7 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 	if err := s.deliver(ctx, batch); err != nil {
 		return err
 	}
+	im.CrashPoint(im.CrashFannedOut)
 	s.trace.sequenced(batch, nil)
 	s.reply(batch)
 	return nil
