@@ -13,13 +13,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/im-transfer/im/configs"
 )
 
 // adminPatience bounds how long a stop waits for answers to operators.
 const adminPatience = 500 * time.Millisecond
 
 // admin is the listener for operators: health, metrics and profiles. It has no
-// authentication and belongs on loopback or a private network.
+// authentication and belongs on loopback or a private network; the doorkeeper keeps out
+// the pages in a browser there.
 type admin struct {
 	server   *http.Server
 	listener net.Listener
@@ -30,7 +33,8 @@ type admin struct {
 
 // newAdmin listens and serves; more adds what the process's roles have for operators.
 func newAdmin(
-	ctx context.Context, address string, metrics prometheus.Gatherer, ready func() error, more []func(*http.ServeMux), log *slog.Logger,
+	ctx context.Context, address string, config configs.Admin, metrics prometheus.Gatherer, ready func() error,
+	more []func(*http.ServeMux), log *slog.Logger,
 ) (*admin, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -49,9 +53,9 @@ func newAdmin(
 		add(mux)
 	}
 	a.server = &http.Server{
-		// Pages of others, in an operator's browser, may change nothing here.
-		Handler: http.NewCrossOriginProtection().Handler(mux), ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// Pages of others, in an operator's browser, may change nothing here, and read nothing.
+		Handler:           newDoorkeeper(address, config.Hosts, http.NewCrossOriginProtection().Handler(mux)),
+		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	a.running.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -73,7 +77,7 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 func say(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text)
+	fmt.Fprintln(w, text) //nolint:gosec // plain text, which no browser may take for anything else
 }
 
 // stop cuts off what is not finished at once: a profile may take as long as its

@@ -108,7 +108,7 @@ func (p *process) when(start func(context.Context) error, role string) func(cont
 
 // startAdmin comes last: when it answers, everything does.
 func (p *process) startAdmin(ctx context.Context) error {
-	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.metrics, p.isReady, p.operators, p.log)
+	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.config.Admin, p.metrics, p.isReady, p.operators, p.log)
 	if err != nil {
 		return err
 	}

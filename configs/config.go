@@ -94,7 +94,8 @@ type Transfer struct {
 
 // Admin is the listener for operators. See Config.AdminListen.
 type Admin struct {
-	Listen string `mapstructure:"listen"`
+	Listen string   `mapstructure:"listen"`
+	Hosts  []string `mapstructure:"hosts"`
 }
 
 // Session bounds connected devices.

@@ -156,6 +156,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"authorities alone", "cluster: {tls_ca_file: ca.pem}", "cluster.tls_ca_file: needs cluster.tls_cert_file"},
 		{"an origin with a path", "websocket: {origins: ['https://a.example/x']}", "websocket.origins"},
 		{"no network", "http: {trusted_proxies: [10.0.0.1]}", "http.trusted_proxies"},
+		{"a name with a port", "admin: {hosts: ['im.example.org:8090']}", "admin.hosts"},
+		{"an address for a name", "admin: {hosts: ['http://im.example.org']}", "admin.hosts"},
 		{"an unknown driver", "queue: {driver: kafka}", `queue.driver: must be memory or rabbitmq, not "kafka"`},
 		{"a driver without an address", "store: {driver: mongo}", "store.uri: is needed by mongo"},
 		{"a bound below the backlog", "queue: {bound: 100}", "queue.bound: must be above transfer.backlog"},

@@ -51,6 +51,11 @@ func (c *Config) validateListeners(f *findings) {
 	if c.Admin.Listen != "" {
 		f.listener("admin.listen", c.Admin.Listen)
 	}
+	for _, host := range c.Admin.Hosts {
+		if u, err := url.Parse("//" + host); err != nil || host == "" || u.Host != host || u.Port() != "" {
+			f.add("admin.hosts", "%q is no name of a host, without a port", host)
+		}
+	}
 	f.advertised("websocket", c.WebSocket.Advertise, c.WebSocket.Listen)
 	f.advertised("tcp", c.TCP.Advertise, c.TCP.Listen)
 	f.advertised("transfer", c.Transfer.Advertise, c.Transfer.Listen)

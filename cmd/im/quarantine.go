@@ -135,6 +135,7 @@ func (q *quarantined) call(ctx context.Context, method, path string, into any) e
 	if err != nil {
 		return fmt.Errorf("--admin %s: %w", q.admin, err)
 	}
+	request.Header.Set(app.OperatorHeader, "im quarantine")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return fmt.Errorf("is a server running there? %w", err)
