@@ -21,6 +21,7 @@ type record struct {
 	userID  string
 	code    im.Code
 	cause   error
+	asked   im.Trace // what the request brought
 	trace   im.Trace // Sampled: the place of its span; else what it carries on
 }
 
@@ -77,7 +78,7 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 		r = r.WithContext(ctx)
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
 			rec.Header().Set("Cache-Control", "no-store")
-			s.join(rec, traceOf(r.Header))
+			s.joinUnknown(rec, traceOf(r.Header))
 		}
 		if _, rec.pattern = mux.Handler(r); rec.pattern == "" {
 			mux.ServeHTTP(&muxAnswer{record: rec}, r)

@@ -29,7 +29,9 @@ func (s *Server) requireToken(ctx huma.Context, next func(huma.Context)) {
 		answerProblem(ctx, refuse(ctx.Context(), err))
 		return
 	}
-	recordOf(ctx.Context()).userID = claims.UserID
+	rec := recordOf(ctx.Context())
+	rec.userID = claims.UserID
+	s.joinKnown(rec)
 	next(huma.WithValue(ctx, callerKey{}, claims))
 }
 
@@ -59,6 +61,7 @@ func (s *Server) requireServiceKey(ctx huma.Context, next func(huma.Context)) {
 		answerProblem(ctx, refuse(ctx.Context(), im.Errorf(im.Unauthenticated, "the service key is needed")))
 		return
 	}
+	s.joinKnown(recordOf(ctx.Context()))
 	next(ctx)
 }
 

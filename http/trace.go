@@ -60,6 +60,26 @@ func (s *Server) join(rec *record, from im.Trace) {
 	}
 }
 
+// joinUnknown decides about a request before it is known whose it is: a stranger may
+// say that it is not traced, but not that it is.
+func (s *Server) joinUnknown(rec *record, asked im.Trace) {
+	rec.asked = asked
+	if demanded(asked) {
+		asked.Sampling = ""
+	}
+	s.join(rec, asked)
+}
+
+// joinKnown obeys what a request brought, now that it is known whose it is.
+func (s *Server) joinKnown(rec *record) {
+	if demanded(rec.asked) {
+		s.join(rec, rec.asked)
+	}
+}
+
+// demanded reports whether a trace has been asked for.
+func demanded(t im.Trace) bool { return t.Sampling == "1" || t.Sampling == "d" }
+
 // messageTrace returns the b3 that a message carries on. Its own, which stands in
 // the body, is the one that the whole request joins; one that is none is for accept
 // to refuse.

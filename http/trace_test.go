@@ -78,15 +78,34 @@ func TestTheTraceOfTheMessageStandsAboveThatOfTheRequest(t *testing.T) {
 func TestAFailureIsAnErrorOfTheSpan(t *testing.T) {
 	s := &spans{}
 	w := newWorld(t, func(c *Config) { c.Tracer = s })
-	for path, want := range map[string][2]string{
-		"/v1/inbox":   {"get /v1/inbox", "unauthenticated"},
-		"/v1/nothing": {"get", "not_found"},
-	} {
-		*s = nil
-		w.call("GET", path, "", nil, "b3", "1")
-		if len(*s) != 1 || (*s)[0].Name != want[0] || (*s)[0].Tags["error"] != want[1] {
-			t.Errorf("%s: %+v, want %v", path, *s, want)
+	_, token := w.token("alice")
+	*s = nil
+	w.call("GET", "/v1/inbox?limit=-1", token, nil, "b3", "1")
+	if len(*s) != 1 || (*s)[0].Name != "get /v1/inbox" || (*s)[0].Tags["error"] != "invalid" {
+		t.Errorf("reported %+v", *s)
+	}
+}
+
+// Who has shown neither a token nor the service key can not have a request traced: the
+// sampling rate alone decides about it. It can say that it is not.
+func TestStrangersDoNotDecideToTrace(t *testing.T) {
+	s := &spans{}
+	w := newWorld(t, func(c *Config) { c.Tracer, c.ServiceKey = s, "0123456789abcdef" })
+	for _, b3 := range []string{"1", "d", traceID + "-" + spanID + "-1", traceID + "-" + spanID + "-d", "0"} {
+		for path, token := range map[string]string{
+			"/v1/inbox": "", "/v1/conversations": "wrong", "/v1/gateway": "", "/v1/nothing": "", "/v1/service/users": "wrong",
+		} {
+			for _, method := range []string{"GET", "POST"} {
+				if answer := w.call(method, path, token, nil, "b3", b3); len(*s) != 0 || answer.header.Get("B3") != "" {
+					t.Errorf("%s %s with b3 %q: reported %+v", method, path, b3, *s)
+				}
+				*s = nil
+			}
 		}
+	}
+	w.call("POST", "/v1/service/users", "0123456789abcdef", `{"users":[{"username":"a","nickname":"a"}]}`, "b3", "d").ok("with the key", 200)
+	if len(*s) != 1 || (*s)[0].Sampling != "d" {
+		t.Errorf("with the service key: reported %+v", *s)
 	}
 }
 
