@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,4 +105,59 @@ func TestStopIsBoundedInTime(t *testing.T) {
 	if err := r.Stop(ctx); err != nil {
 		t.Errorf("a second stop: %v", err)
 	}
+}
+
+// What clients write can be long, in a path or a message that fails: it is cut, so
+// that it neither fills the memory nor makes the collector refuse the whole batch.
+// Whoever else has the same tags keeps them whole.
+func TestLongTagsAreCut(t *testing.T) {
+	c := collect(t, always(http.StatusAccepted))
+	r := start(t, zipkin.Config{Endpoint: c.URL})
+	long := strings.Repeat("ä", 300) // 600 bytes
+	one := span(strings.Repeat("n", 600))
+	one.Tags = map[string]string{"http.path": long, "short": "as it is"}
+	r.Tracer("im-http", "s").Report(one)
+	stop(t, r)
+	got := c.batches[0][0]
+	tags := got["tags"].(map[string]any)
+	want := strings.Repeat("ä", 254) + "…" // a whole letter less than fits
+	if name := got["name"].(string); tags["http.path"] != want || tags["short"] != "as it is" || len(name) != 512 {
+		t.Errorf("sent %v, and %d bytes of a name", tags, len(name))
+	}
+	if one.Tags["http.path"] != long {
+		t.Error("the tags of the caller were changed")
+	}
+}
+
+// The buffer is bounded in bytes too, and what is sent makes room again.
+func TestTheBufferIsBoundedInBytes(t *testing.T) {
+	asked := make(chan struct{}, 10)
+	c := collect(t, func(*http.Request) int { asked <- struct{}{}; return http.StatusAccepted })
+	big := span("big")
+	big.Tags = map[string]string{}
+	for i := range 10 {
+		big.Tags[strconv.Itoa(i)] = strings.Repeat("x", 500)
+	}
+	// Three of them fit.
+	r := start(t, zipkin.Config{Endpoint: c.URL, Bytes: 20_000, Batch: 3, Interval: time.Hour})
+	for range 10 {
+		for range 3 {
+			r.Tracer("im-http", "s").Report(big)
+		}
+		<-asked
+	}
+	for range 5 {
+		small := span("small")
+		small.Tags = map[string]string{"one": strings.Repeat("x", 500)}
+		r.Tracer("im-http", "s").Report(small)
+	}
+	stop(t, r)
+	counts(t, r, 35, nil)
+
+	r = start(t, zipkin.Config{Endpoint: c.URL, Bytes: 20_000, Interval: time.Hour})
+	for range 10 {
+		r.Tracer("im-http", "s").Report(big)
+	}
+	stop(t, r)
+	counts(t, r, 3, map[zipkin.Reason]uint64{zipkin.Full: 7})
 }

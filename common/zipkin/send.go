@@ -14,16 +14,20 @@ import (
 
 // put takes a report into the buffer, or drops it. It never waits.
 func (r *Reporter) put(one report) {
+	one.clip()
+	size := one.size()
 	r.mu.Lock()
 	stopped, n := r.stopped, len(r.waiting)
-	if !stopped && n < r.config.Buffer {
+	full := n >= r.config.Buffer || r.bytes+size > r.config.Bytes
+	if !stopped && !full {
 		r.waiting = append(r.waiting, one)
+		r.bytes += size
 	}
 	r.mu.Unlock()
 	switch {
 	case stopped:
 		r.drop(Stopped, 1)
-	case n >= r.config.Buffer:
+	case full:
 		r.drop(Full, 1)
 	case n+1 == r.config.Batch:
 		signal(r.full)
@@ -46,6 +50,9 @@ func (r *Reporter) take() []report {
 	defer r.mu.Unlock()
 	n := min(len(r.waiting), r.config.Batch)
 	batch := r.waiting[:n:n]
+	for i := range batch {
+		r.bytes -= batch[i].size()
+	}
 	if r.waiting = r.waiting[n:]; len(r.waiting) == 0 {
 		r.waiting = nil
 	}

@@ -26,7 +26,8 @@ import (
 type Config struct {
 	Endpoint   string        // Zipkin's http://host:9411/api/v2/spans
 	SampleRate float64       // share of requests traced that bring no decision, 0 to 1
-	Buffer     int           // spans that wait to be sent; 8192, about 8 MB
+	Buffer     int           // spans that wait to be sent; 8192
+	Bytes      int           // of memory that they take, about; 8 MiB
 	Batch      int           // spans of one request; 256
 	Interval   time.Duration // that a span waits for others; 500 ms
 	Timeout    time.Duration // of one request; 5 s
@@ -65,6 +66,7 @@ type Reporter struct {
 
 	mu      sync.Mutex
 	waiting []report
+	bytes   int // of waiting
 	stopped bool
 
 	failing bool // the last batch was not taken; the goroutine's own
@@ -102,6 +104,9 @@ func NewReporter(config Config) (*Reporter, error) {
 func (c Config) withDefaults() Config {
 	if c.Buffer == 0 {
 		c.Buffer = 8192
+	}
+	if c.Bytes == 0 {
+		c.Bytes = 8 << 20
 	}
 	if c.Batch == 0 {
 		c.Batch = 256
