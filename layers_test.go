@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"common/filetest":     suites,
 	"client":              {".", "proto"},
 	"check":               {".", "proto", "client"},
+	"check/faults":        {"check", "deploy"},
 	"bench":               {".", "proto", "client", "check"},
 	"web":                 {},
 	"deploy":              {},
@@ -42,7 +43,7 @@ var layers = map[string][]string{
 		".", "proto", "session", "websocket", "tcp", "transfer", "http", "common", "client", "check", "bench",
 		"web", "configs",
 	},
-	"cmd/im": {".", "proto", "app", "configs", "client", "check", "bench", "deploy"},
+	"cmd/im": {".", "proto", "app", "configs", "client", "check", "check/faults", "bench", "deploy"},
 }
 
 // The conformance suites see the interfaces that they are about.

@@ -22,9 +22,10 @@ type Mark struct {
 }
 
 // Injector does harm to the system while the load runs and reports each fault once
-// it is mended. When the context ends, with the load, it mends everything and
-// returns. An error means that the run says nothing.
-type Injector func(ctx context.Context, marks chan<- Mark) error
+// it is mended. When over is closed, with the load's end, it mends everything and
+// returns; when ctx ends, the run has been given up. An error means that the run says
+// nothing.
+type Injector func(ctx context.Context, over <-chan struct{}, marks chan<- Mark) error
 
 // Config says what a run is. Servers and ServiceKey are required; the rest has
 // defaults.

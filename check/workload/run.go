@@ -163,7 +163,7 @@ func (r *run) load(ctx context.Context, report *Report, progress Progress) error
 		if r.config.Inject == nil {
 			return nil
 		}
-		return r.config.Inject(loading, marks)
+		return r.config.Inject(ctx, loading.Done(), marks)
 	})
 	group.Go(func() error {
 		for mark := range marks {

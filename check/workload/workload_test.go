@@ -104,7 +104,9 @@ func TestARunThatCanNotBeIsAnError(t *testing.T) {
 		`transport is "udp"`:      func(c *Config) { c.Transport = "udp" },
 		"below zero":              func(c *Config) { c.Patience = -1 },
 		"make users":              func(c *Config) { c.Servers = []string{"http://127.0.0.1:1"} },
-		"the injector broke":      func(c *Config) { c.Inject = func(context.Context, chan<- Mark) error { return broken } },
+		"the injector broke": func(c *Config) {
+			c.Inject = func(context.Context, <-chan struct{}, chan<- Mark) error { return broken }
+		},
 		"only 0 of 8 devices": func(c *Config) {
 			fake.shutDown(true)
 			c.Patience = 200 * time.Millisecond
@@ -120,9 +122,10 @@ func TestARunThatCanNotBeIsAnError(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	config := fake.config()
-	config.Inject = func(loading context.Context, _ chan<- Mark) error {
+	config.Inject = func(ctx context.Context, over <-chan struct{}, _ chan<- Mark) error {
 		cancel()
-		<-loading.Done()
+		<-ctx.Done()
+		<-over
 		return nil
 	}
 	if _, err := Run(ctx, config, Progress{}); !errors.Is(err, context.Canceled) {

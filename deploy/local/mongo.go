@@ -65,6 +65,14 @@ func StartMongo(ctx context.Context, dir string, options MongoOptions) (*Mongo, 
 // replica set.
 func (m *Mongo) StandIn() bool { return !HasMongod() }
 
+// SurvivesKill reports whether a kill -9 loses nothing that it has acknowledged. The
+// stand-in writes its file out behind the answer, up to a second later.
+func (m *Mongo) SurvivesKill() bool { return !m.StandIn() }
+
+// SurvivesStop reports whether Stop loses nothing that it has acknowledged; the
+// stand-in in memory loses everything.
+func (m *Mongo) SurvivesStop() bool { return !m.StandIn() || !m.memory }
+
 // Start starts it on the data that it has, after Stop or Kill. One that runs is
 // left alone.
 func (m *Mongo) Start(ctx context.Context) error {

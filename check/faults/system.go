@@ -1,0 +1,39 @@
+package faults
+
+import (
+	"time"
+
+	"github.com/im-transfer/im/deploy/local"
+)
+
+// Embedded returns what can be done to a system of one process. For it the ttl only
+// says how long its pauses are: nobody takes its place.
+func Embedded(e *local.Embedded, ttl time.Duration) Set {
+	return ofProcess("all", e.Name(), e, ttl)
+}
+
+// Cluster returns what can be done to a cluster whose servers all run. The ttl is
+// registry.ttl, or queue.heartbeat if that is longer.
+func Cluster(c *local.Cluster, ttl time.Duration) Set {
+	var set Set
+	for _, server := range c.Servers {
+		set = append(set, ofProcess(server.Role, server.Name(), server, ttl)...)
+	}
+	set = append(set, ofProcess("rabbitmq", "rabbitmq", c.RabbitMQ, ttl)...)
+	set = append(set, ofProcess("etcd", "etcd", c.Etcd, ttl)...)
+	return append(set, ofStore(c.Mongo, ttl)...)
+}
+
+// ofStore returns what can be done to the store without losing what it has
+// acknowledged: mongod may be killed; a stand-in writes its file out after it has
+// acknowledged, or never.
+func ofStore(m *local.Mongo, ttl time.Duration) Set {
+	set := ofProcess("mongo", "mongo", m, ttl)
+	if !m.SurvivesKill() {
+		set = set.without(Kill)
+	}
+	if !m.SurvivesStop() {
+		set = set.without(Restart)
+	}
+	return set
+}
