@@ -22,15 +22,17 @@ tokens; all from one seed. At the end all of them come back and get everything, 
 every inbox is read once more by HTTP.
 
 What harms the system meanwhile is up to you: kill servers, cut links, fill disks. With
---local it starts a system of its own; --kill-every harms that one.
+--local it starts a system of its own, and --faults harms that one: the seed says what
+is done, to which part and for how long.
 
 The exit status is the verdict: 0 every promise was kept, 1 at least one was broken, 2 it
 could not be decided.`
 
 const checkExample = `  im check --duration 1m --html report.html
   im check --server http://10.0.0.1:8080,http://10.0.0.2:8080 --service-key "$KEY" --rate 500
-  im check --local embedded --kill-every 5s --duration 10m
-  im check --local cluster --users 50 --devices 3`
+  im check --local embedded --faults kill --faults-every 5s --duration 10m
+  im check --local cluster --faults all --users 50 --devices 3 --duration 1h
+  im check --local cluster --faults all --seed 7 --plan`
 
 // The exit status of a check that has no verdict.
 const exitUndecided = 2
@@ -47,7 +49,8 @@ func (e exitError) Unwrap() error { return e.error }
 type checkOptions struct {
 	dataDir, jsonFile, htmlFile string
 	local                       string
-	killEvery                   time.Duration
+	memoryStore                 bool
+	faults                      faultOptions
 }
 
 func newCheckCommand() *cobra.Command {
@@ -82,7 +85,8 @@ func checkFlags(command *cobra.Command, config *workload.Config, options *checkO
 	flags.Uint64Var(&config.Seed, "seed", 0, "of the devices' scripts; drawn if left out")
 	flags.DurationVar(&config.Patience, "patience", 30*time.Second, "how long, without progress, to wait for what is outstanding at the end")
 	flags.StringVar(&options.local, "local", "", "start a system: `embedded` (one process) or cluster (RabbitMQ, etcd, MongoDB, two of each server)")
-	flags.DurationVar(&options.killEvery, "kill-every", 0, "with --local embedded: kill -9 it so often, and start it again")
+	flags.BoolVar(&options.memoryStore, "memory-store", false, "with --local cluster and no mongod: its stand-in keeps nothing on disk, which is faster, and is not restarted")
+	faultFlags(command, &options.faults)
 	flags.StringVar(&options.jsonFile, "json", "", "write the report as JSON to a `file`, - for standard output instead of the table")
 	flags.StringVar(&options.htmlFile, "html", "", "write the report as a page to a `file`")
 }
@@ -103,7 +107,10 @@ func runCheck(c *cobra.Command, config workload.Config, options checkOptions) (e
 	}
 	if system != nil {
 		defer func() { err = errors.Join(err, undecided(system.end(c.ErrOrStderr(), err))) }()
-		config.Servers, config.ServiceKey, config.Inject = system.servers, system.serviceKey, system.injector(options, config.Seed)
+		if options.faults.plan {
+			return options.faults.writePlan(c.OutOrStdout(), system.faults, config.Seed, config.Duration)
+		}
+		config.Servers, config.ServiceKey, config.Inject = system.servers, system.serviceKey, options.faults.injector(system.faults, config.Seed)
 	} else if config.ServiceKey, err = serviceKey(config.ServiceKey, options.dataDir); err != nil {
 		return undecided(err)
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"time"
 
-	"github.com/im-transfer/im/check/workload"
+	"github.com/im-transfer/im/check/faults"
 	"github.com/im-transfer/im/deploy/local"
 )
 
@@ -18,18 +17,22 @@ type localSystem struct {
 	dir        string   // of everything that it writes
 	servers    []string // base URLs
 	serviceKey string
-	embedded   *local.Server // nil: a cluster
+	faults     faults.Set // that are asked for
 	stop       func() error
 }
 
 // startLocal starts the system that the options ask for; nil where they ask for none.
 func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*localSystem, error) {
+	if err := options.faults.validate(options.local); err != nil {
+		return nil, err
+	}
+	start := map[string]func(context.Context, local.Options) (*localSystem, error){
+		"embedded": startEmbedded, "cluster": startCluster,
+	}[options.local]
 	switch {
-	case options.killEvery < 0 || options.killEvery > 0 && options.local != "embedded":
-		return nil, errors.New("--kill-every needs --local embedded, and a time above zero")
 	case options.local == "":
 		return nil, nil //nolint:nilnil // none is what was asked for
-	case options.local != "embedded" && options.local != "cluster":
+	case start == nil:
 		return nil, fmt.Errorf("--local is %q: want embedded or cluster", options.local)
 	}
 	binary, err := os.Executable()
@@ -40,16 +43,17 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 	if err != nil {
 		return nil, err
 	}
-	start := startCluster
-	if options.local == "embedded" {
-		start = startEmbedded
-	}
 	fmt.Fprintf(log, "starting %s, with everything under %s\n", options.local, dir)
-	system, err := start(ctx, local.Options{Dir: dir, Binary: binary})
+	system, err := start(ctx, local.Options{Dir: dir, Binary: binary, MemoryStore: options.memoryStore})
 	if err != nil {
 		return nil, fmt.Errorf("%w (see %s)", err, dir)
 	}
 	system.dir = dir
+	if len(options.faults.kinds) > 0 {
+		if system.faults, err = system.faults.Only(options.faults.kinds...); err != nil {
+			return nil, errors.Join(err, system.end(log, nil))
+		}
+	}
 	return system, nil
 }
 
@@ -69,8 +73,15 @@ func startEmbedded(ctx context.Context, options local.Options) (*localSystem, er
 	if err != nil {
 		return nil, err
 	}
-	return &localSystem{servers: []string{e.URL()}, serviceKey: e.ServiceKey, embedded: e.Server, stop: e.Stop}, nil
+	return &localSystem{servers: []string{e.URL()}, serviceKey: e.ServiceKey, faults: faults.Embedded(e, leaseTTL), stop: e.Stop}, nil
 }
+
+// How soon the servers of a check's cluster take a silent one for dead: sooner than an
+// operator has it, so that a run sees more of it.
+const (
+	leaseTTL  = 5 * time.Second
+	heartbeat = 2 * time.Second
+)
 
 func startCluster(ctx context.Context, options local.Options) (*localSystem, error) {
 	if err := local.HasEngines(); err != nil {
@@ -80,39 +91,16 @@ func startCluster(ctx context.Context, options local.Options) (*localSystem, err
 	if err != nil {
 		return nil, err
 	}
-	if err := cluster.StartServers(ctx, nil); err != nil {
+	settings := map[string]string{"registry.ttl": leaseTTL.String(), "queue.heartbeat": heartbeat.String()}
+	if cluster.Mongo.StandIn() {
+		settings["retention.inbox"] = "0" // it scans where a sweeper looks for what is old
+	}
+	if err := cluster.StartServers(ctx, settings); err != nil {
 		return nil, errors.Join(err, cluster.Stop())
 	}
-	system := &localSystem{serviceKey: cluster.ServiceKey, stop: cluster.Stop}
+	system := &localSystem{serviceKey: cluster.ServiceKey, faults: faults.Cluster(cluster, leaseTTL), stop: cluster.Stop}
 	for _, server := range cluster.Role("http") {
 		system.servers = append(system.servers, server.URL())
 	}
 	return system, nil
-}
-
-// injector returns what harms the system; nil where nothing is to.
-func (s *localSystem) injector(options checkOptions, seed uint64) workload.Injector {
-	if options.killEvery == 0 {
-		return nil
-	}
-	dice := rand.New(rand.NewPCG(seed, 1<<40))
-	return func(ctx context.Context, marks chan<- workload.Mark) error {
-		for {
-			wait := time.NewTimer(time.Duration((0.5 + dice.Float64()) * float64(options.killEvery)))
-			select {
-			case <-ctx.Done():
-				wait.Stop()
-				return nil
-			case <-wait.C:
-			}
-			mark := workload.Mark{At: time.Now(), Kind: "kill -9", Target: "im all"}
-			s.embedded.Kill()
-			// A context of its own: it must be mended also when the load has ended.
-			if err := s.embedded.Start(context.WithoutCancel(ctx)); err != nil {
-				return err
-			}
-			mark.Until = time.Now()
-			marks <- mark
-		}
-	}
 }

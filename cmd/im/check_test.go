@@ -38,7 +38,7 @@ func TestCheckKillsItsOwnServer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	page, figures := filepath.Join(dir, "report.html"), filepath.Join(dir, "report.json")
-	err := check(t, "--local", "embedded", "--kill-every", "1500ms", "--duration", "6s", "--users", "6", "--rate", "60", "--seed", "1",
+	err := check(t, "--local", "embedded", "--faults", "kill", "--faults-every", "1500ms", "--duration", "6s", "--users", "6", "--rate", "60", "--seed", "1",
 		"--html", page, "--json", figures)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +62,29 @@ func TestCheckKillsItsOwnServer(t *testing.T) {
 	}
 }
 
+// The plan of a seed is always the same, and nothing is done.
+func TestThePlanOfASeed(t *testing.T) {
+	t.Parallel()
+	plan := func(seed string) string {
+		var out strings.Builder
+		command := newCheckCommand()
+		command.SetOut(&out)
+		command.SetErr(t.Output())
+		command.SetArgs([]string{"--local", "embedded", "--faults", "all", "--plan", "--duration", "1m", "--seed", seed})
+		if err := command.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	one := plan("1")
+	if again := plan("1"); one != again || !strings.Contains(one, "kill") || strings.Count(one, "\n") < 10 {
+		t.Errorf("two plans of one seed:\n%s\n%s", one, again)
+	}
+	if one == plan("2") {
+		t.Error("another seed, the same plan")
+	}
+}
+
 func TestTheExitStatusIsTheVerdict(t *testing.T) {
 	t.Parallel()
 	empty := t.TempDir()
@@ -71,8 +94,11 @@ func TestTheExitStatusIsTheVerdict(t *testing.T) {
 		"an unknown flag":       {"--everything"},
 		"an argument":           {"everything"},
 		"an unknown system":     {"--local", "moon"},
-		"nothing to kill":       {"--kill-every", "5s"},
-		"a cluster to kill":     {"--local", "cluster", "--kill-every", "5s"},
+		"nothing to harm":       {"--faults", "all"},
+		"a plan of nothing":     {"--local", "embedded", "--plan"},
+		"no time between":       {"--local", "embedded", "--faults", "all", "--faults-every", "0s"},
+		"no lane":               {"--local", "embedded", "--faults", "all", "--fault-lanes", "0"},
+		"an unknown fault":      {"--local", "embedded", "--faults", "kill,flood"},
 		"a time below zero":     {"--server", "http://127.0.0.1:1", "--service-key", "key", "--duration", "-1s"},
 		"more devices than six": {"--server", "http://127.0.0.1:1", "--service-key", "key", "--devices", "7"},
 	} {

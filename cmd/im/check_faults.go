@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/im-transfer/im/check/faults"
+	"github.com/im-transfer/im/check/workload"
+)
+
+// faultOptions say what a check does to the system that it starts.
+type faultOptions struct {
+	kinds []string // none: nothing
+	every time.Duration
+	lanes int
+	plan  bool
+}
+
+func faultFlags(command *cobra.Command, options *faultOptions) {
+	flags := command.Flags()
+	flags.StringSliceVar(&options.kinds, "faults", nil, "with --local: do these `kinds` of faults to it, with commas between, or all")
+	flags.DurationVar(&options.every, "faults-every", 3*time.Second, "mean time from one fault to the next")
+	flags.IntVar(&options.lanes, "fault-lanes", 2, "so many faults at once, never two on servers of one role or on one engine")
+	flags.BoolVar(&options.plan, "plan", false, "show the faults of the run and make none")
+}
+
+func (o *faultOptions) validate(local string) error {
+	switch {
+	case len(o.kinds) > 0 && local == "":
+		return errors.New("--faults needs --local: a system that the check has started")
+	case o.plan && len(o.kinds) == 0:
+		return errors.New("--plan needs --faults")
+	case o.every <= 0:
+		return errors.New("--faults-every is not above zero")
+	case o.lanes < 1:
+		return errors.New("--fault-lanes is less than one")
+	}
+	return nil
+}
+
+// injector returns what does a run's faults; nil where none are asked for.
+func (o *faultOptions) injector(set faults.Set, seed uint64) workload.Injector {
+	if len(o.kinds) == 0 {
+		return nil
+	}
+	return faults.Injector(set.Schedule(seed, o.every), o.lanes)
+}
+
+// writePlan writes the faults that fit into a run if none waits for another.
+func (o *faultOptions) writePlan(w io.Writer, set faults.Set, seed uint64, duration time.Duration) error {
+	if _, err := fmt.Fprintf(w, "seed %d\n", seed); err != nil {
+		return err
+	}
+	var begins time.Duration
+	for step := range set.Schedule(seed, o.every) {
+		if begins += step.Gap; begins >= duration {
+			break
+		}
+		if _, err := fmt.Fprintln(w, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
