@@ -219,8 +219,8 @@ type Pack struct {
 	B3        string // trace of a message in Body, for who looks at the queue; empty = none
 }
 
-// PackRef names a pack in the outbox of a store that has one; the zero value is
-// none.
+// PackRef names a pack in the outbox of a store that has one, or, of commands, the
+// item of the quarantine that they were; the zero value is none.
 type PackRef struct {
 	Commit    int64
 	Partition int

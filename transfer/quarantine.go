@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -50,9 +51,9 @@ func (s *Server) QuarantinedItem(ctx context.Context, id int64) (item im.Quarant
 
 // Replay gives an item back to its partition and takes it out of the quarantine. What
 // it delivers is marked as late. It leaves the quarantine only when it is durable where
-// it goes: in the outbox, where the store has one, else in the queue. A replay that
-// broke off in between may be done again: what has been delivered is not delivered
-// twice. im.NotFound when there is no such item, im.Invalid while it can not be
+// it goes: in the queue, or where that dies with the process, for the store has an
+// outbox, in that or, as events, in the messages. A replay that broke off in between
+// may be done again: what has been delivered is not delivered twice. im.NotFound when there is no such item, im.Invalid while it can not be
 // decoded.
 func (s *Server) Replay(ctx context.Context, id int64) error {
 	item, broken, err := s.QuarantinedItem(ctx, id)
@@ -67,10 +68,13 @@ func (s *Server) Replay(ctx context.Context, id int64) error {
 		return err
 	}
 	pack := im.Pack{Partition: item.Partition, Body: body}
-	if item.Topic == TopicInbox && s.info.Outbox {
-		err = s.replayByOutbox(ctx, id, pack)
-	} else {
+	switch {
+	case !s.info.Outbox:
 		err = s.replayByQueue(ctx, id, item.Topic, pack)
+	case item.Topic == TopicInbox:
+		err = s.replayByOutbox(ctx, id, pack)
+	default:
+		err = s.replayByOwner(ctx, id, pack)
 	}
 	if err == nil {
 		s.log.Info("replayed an item of the quarantine", "topic", item.Topic, "partition", item.Partition, "id", id)
@@ -80,6 +84,68 @@ func (s *Server) Replay(ctx context.Context, id int64) error {
 
 // replayByQueue publishes an item and then forgets it.
 func (s *Server) replayByQueue(ctx context.Context, id int64, topic string, pack im.Pack) error {
+	if err := s.publishReplay(ctx, topic, pack); err != nil {
+		return err
+	}
+	return s.release(ctx, id)
+}
+
+// replayByOwner publishes commands to a queue that dies with the process, and forgets
+// them when their partition's owner has carried them out.
+func (s *Server) replayByOwner(ctx context.Context, id int64, pack im.Pack) error {
+	done := s.replays.begin(id)
+	defer s.replays.end(id, done)
+	pack.Ref = im.PackRef{Commit: id, Partition: pack.Partition}
+	if err := s.publishReplay(ctx, TopicConversation, pack); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return s.release(ctx, id)
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the owner of %s to carry an item out: %w", partitionName(TopicConversation, pack.Partition), ctx.Err())
+	}
+}
+
+// replays is the items that wait for a partition's owner. It is safe for concurrent
+// use; requests of operators bound it.
+type replays struct {
+	mu      sync.Mutex
+	waiting map[int64]chan struct{} // by id; closed when the item has been carried out
+}
+
+// begin waits for an item from now on; of two replays of one item the newer does.
+func (r *replays) begin(id int64) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := make(chan struct{})
+	r.waiting[id] = done
+	return done
+}
+
+func (r *replays) end(id int64, done chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[id] == done {
+		delete(r.waiting, id)
+	}
+}
+
+// carriedOut tells of the items among these that what they asked for is stored.
+func (r *replays) carriedOut(deliveries []im.Delivery) {
+	for i := range deliveries {
+		if ref := deliveries[i].Ref; ref != (im.PackRef{}) {
+			r.mu.Lock()
+			if done := r.waiting[ref.Commit]; done != nil {
+				close(done)
+				delete(r.waiting, ref.Commit)
+			}
+			r.mu.Unlock()
+		}
+	}
+}
+
+func (s *Server) publishReplay(ctx context.Context, topic string, pack im.Pack) error {
 	confirmed := make(chan error, 1)
 	s.queue.Publish(topic, pack.Partition, []im.Pack{pack}, func(err error) { confirmed <- err })
 	select {
@@ -87,9 +153,13 @@ func (s *Server) replayByQueue(ctx context.Context, id int64, topic string, pack
 		if err != nil {
 			return fmt.Errorf("publish an item of the quarantine: %w", err)
 		}
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the queue's confirm: %w", ctx.Err())
 	}
+}
+
+func (s *Server) release(ctx context.Context, id int64) error {
 	if err := s.store.Release(ctx, id, nil); err != nil && !errors.Is(err, im.ErrNotFound) {
 		return fmt.Errorf("release an item of the quarantine: %w", err)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/common/storetest"
@@ -121,6 +123,41 @@ func TestAReplayedCommandComesLate(t *testing.T) {
 		checkLate(t, w, "bob", "false true false")
 		checkLate(t, w, "alice", "false true false")
 	})
+}
+
+// On the embedded drivers the queue dies with the process: a replayed command stays in
+// the quarantine until what it asks for is stored, so that a crash does not lose it.
+func TestAReplayedCommandSurvivesACrash(t *testing.T) {
+	var away atomic.Bool
+	away.Store(true)
+	w := start(t, func(_ *transfer.Config, w *world) {
+		w.store = storetest.Faulty(w.db, storetest.PlanFunc(func(write string, _ int) storetest.Fault {
+			if write == "InsertEvents" && away.Load() {
+				return storetest.Refused
+			}
+			return storetest.None
+		}))
+	})
+	w.users("alice", "bob")
+	item := im.Quarantined{
+		Topic: transfer.TopicConversation, Partition: im.Partition(im.DirectConversation("alice", "bob"), 2), AtMs: 1,
+		Body: encoded(t, &imv1.CommandPack{Commands: []*imv1.Command{sentCommand(t, "m1", "late")}}),
+	}
+	must(t, w.db.Quarantine(context.Background(), item))
+	brief, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := w.server.Replay(brief, item.ID()); err == nil {
+		t.Error("replayed while nothing can be stored")
+	}
+	w.restart()
+	must(t, w.server.Replay(context.Background(), item.ID()))
+	if _, err := w.db.QuarantinedItem(context.Background(), item.ID()); !errors.Is(err, im.ErrNotFound) {
+		t.Errorf("what was stored is still in the quarantine: %v", err)
+	}
+	events, err := w.db.EventsAfter(context.Background(), im.DirectConversation("alice", "bob"), 0, 10)
+	if must(t, err); len(events) != 1 || events[0].ClientID != "m1" {
+		t.Errorf("stored %+v", events)
+	}
 }
 
 // checkLate checks which message entries of an inbox say that they are late.

@@ -65,6 +65,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 			s.trace.sequenced(batch, err)
 			return err
 		}
+		s.server.replays.carriedOut(deliveries)
 		im.CrashPoint(im.CrashSendersAnswered)
 		if err := consumer.Ack(deliveries[len(deliveries)-1].Tag); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)

@@ -88,6 +88,7 @@ type Server struct {
 	signals  chan signalRequest
 
 	complaints complaints
+	replays    replays
 
 	mu       sync.Mutex // guards what follows
 	gateways map[string]*gateway
@@ -110,6 +111,7 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 		limits:     newLimiter(),
 		signals:    make(chan signalRequest, 1024),
 		complaints: complaints{was: map[string]complaint{}},
+		replays:    replays{waiting: map[int64]chan struct{}{}},
 		gateways:   map[string]*gateway{},
 		inboxes:    map[int]*inbox{},
 		failed:     make(chan error, 1),
