@@ -7,6 +7,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/session"
 	"github.com/im-transfer/im/tcp"
@@ -78,6 +80,10 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
 		Tracer: p.tracer(role, id),
 	}, link, log)
+	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "im_unreadable_entries_total", ConstLabels: prometheus.Labels{"server": role},
+		Help: "Sessions that ended in front of an inbox entry that could not be decoded. Alarm when it rises.",
+	}, func() float64 { return float64(hub.Unreadable()) }))
 	server := build(hub, log)
 	if err := server.Start(); err != nil {
 		return err

@@ -47,7 +47,7 @@ func disconnectCodes(t *testing.T) string {
 		im.Draining:                  "the server is going away",
 		im.Slow:                      "no progress for 60 s while entries wait, or the inbox is no longer kept from here",
 		im.Idle:                      "no frame for 2.5 heartbeats",
-		im.DisconnectUnavailable:     "the server can not serve the session at the moment",
+		im.DisconnectUnavailable:     "the server can not serve the session at the moment, or can not show the next entry of the inbox",
 	}
 	rows := make([][]string, 0, len(im.DisconnectCodes))
 	for _, row := range im.DisconnectCodes {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -62,7 +63,10 @@ type Hub struct {
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc
 	stop    sync.Once
-	empty   gate // opens when the last session has ended
+
+	unreadable atomic.Uint64 // sessions that ended in front of an entry
+
+	empty gate // opens when the last session has ended
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -85,6 +89,10 @@ func NewHub(config Config, link *Link, log *slog.Logger) *Hub {
 		sessions: map[*Session]struct{}{},
 	}
 }
+
+// Unreadable is how many sessions have ended in front of an inbox entry that could
+// not be decoded.
+func (h *Hub) Unreadable() uint64 { return h.unreadable.Load() }
 
 // Serve begins to serve a connection, which the hub closes at its end, and
 // returns at once. The time for its auth counts from the call.

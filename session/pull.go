@@ -59,12 +59,16 @@ func (s *Session) feed() {
 // fed writes a page's entries.
 func (s *Session) fed(page *imv1.PullReply) {
 	entries := page.Entries
-	if s.form != wire.Proto {
-		entries = s.entriesJSON(entries)
-	}
 	if len(entries) == 0 {
 		s.feedLater(page)
 		return
+	}
+	if s.form != wire.Proto {
+		var err error
+		if entries, err = entriesJSON(entries); len(entries) == 0 {
+			s.unreadable(page.FirstSeq, err)
+			return
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,17 +84,31 @@ func (s *Session) fed(page *imv1.PullReply) {
 	s.pump()
 }
 
-func (s *Session) entriesJSON(entries [][]byte) [][]byte {
+// entriesJSON returns the entries in front of the first that can not be decoded, and
+// why that can not.
+func entriesJSON(entries [][]byte) ([][]byte, error) {
 	texts := make([][]byte, 0, len(entries))
 	for _, entry := range entries {
 		text, err := wire.EntryJSON(entry)
 		if err != nil {
-			s.hub.log.Error("decode an inbox entry", "user", s.user, "error", err)
-			break
+			return texts, err
 		}
 		texts = append(texts, text)
 	}
-	return texts
+	return texts, nil
+}
+
+// unreadableRetry is what a client is asked to wait that has come to an entry which
+// this server can not show.
+const unreadableRetry = 30 * time.Second
+
+// unreadable ends the session in front of an entry that can not be decoded. To pass
+// it over would lose it; and the client may come back to a server of another
+// version, which can.
+func (s *Session) unreadable(seq int64, err error) {
+	s.hub.unreadable.Add(1)
+	s.hub.log.Error("an inbox entry can not be decoded; the session ends in front of it", "user", s.user, "seq", seq, "error", err)
+	s.disconnect(im.DisconnectUnavailable, "this server can not show the next entry of the inbox", unreadableRetry)
 }
 
 // feedLater tries again soon: the store is away, or does not show yet what has

@@ -51,6 +51,28 @@ func TestWindowPausesAndOpens(t *testing.T) {
 	}
 }
 
+// An entry that can not be decoded is neither passed over nor asked for again and
+// again: what is in front of it comes, then the session ends and the device comes
+// back later. In protobuf it is the client that decodes.
+func TestAnEntryThatCanNotBeDecodedEndsTheSession(t *testing.T) {
+	cluster := sessiontest.New(t, 1)
+	hub := cluster.Hub(t, session.Config{})
+	fill(cluster, "ann", 1, 5)
+	cluster.Break("ann", 4, true)
+	c := connect(t, hub, wire.JSON)
+	c.Login("ann", "d1")
+	c.Entries(1, 3)
+	var d imv1.Disconnect
+	c.Expect("disconnect 0 unavailable", &d)
+	if !d.Reconnect || d.RetryAfterMs != 30_000 || hub.Unreadable() != 1 {
+		t.Errorf("told %v; %d counted", &d, hub.Unreadable())
+	}
+	cluster.Break("ann", 4, false) // by a server of another version, say
+	c = connect(t, hub, wire.JSON)
+	c.Auth(&imv1.Auth{Token: sessiontest.Token("ann", "d1", "web", 0), DeviceId: "d1", Platform: "web", LastSeq: int64p(3)})
+	c.Entries(4, 2)
+}
+
 // A push that is not the next one is not written; what is missing is pulled.
 func TestGapIsRepaired(t *testing.T) {
 	cluster := sessiontest.New(t, 1)

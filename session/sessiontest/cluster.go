@@ -53,6 +53,7 @@ type Cluster struct {
 // inbox is a user's log and what is attached to it.
 type inbox struct {
 	entries  []*imv1.Entry
+	broken   map[int64]bool // seqs of entries that come as bytes nobody can decode
 	cursors  map[string]int64
 	sessions map[string]target // by gateway and session
 	counter  int64
@@ -165,6 +166,13 @@ func (c *Cluster) add(user, text string, push bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.append(user, &imv1.Message{SenderId: "someone", Content: &imv1.Content{Type: "text", Text: text}}, push)
+}
+
+// Break lets an entry come as bytes that nobody can decode, or no longer so.
+func (c *Cluster) Break(user string, seq int64, broken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inbox(user).broken[seq] = broken
 }
 
 // append stamps the seq; c.mu is held.

@@ -60,7 +60,11 @@ func (c *Cluster) pull(r *imv1.PullRequest) *imv1.PullReply {
 		return reply
 	}
 	for seq := after + 1; seq <= head && int32(len(reply.Entries)) < r.Limit; seq++ { //nolint:gosec // small
-		reply.Entries = append(reply.Entries, encode(box.entries[seq-1]))
+		entry := encode(box.entries[seq-1])
+		if box.broken[seq] {
+			entry = []byte{0xff}
+		}
+		reply.Entries = append(reply.Entries, entry)
 	}
 	reply.HasMore = after+int64(len(reply.Entries)) < head
 	return reply
@@ -77,7 +81,7 @@ func encode(e *imv1.Entry) []byte {
 func (c *Cluster) inbox(user string) *inbox {
 	box := c.inboxes[user]
 	if box == nil {
-		box = &inbox{cursors: map[string]int64{}, sessions: map[string]target{}}
+		box = &inbox{broken: map[int64]bool{}, cursors: map[string]int64{}, sessions: map[string]target{}}
 		c.inboxes[user] = box
 	}
 	return box
