@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/im-transfer/im/session"
 )
 
 // App is the servers of one process.
@@ -22,6 +24,7 @@ type App struct {
 	watching sync.WaitGroup
 	watched  context.Context
 	unwatch  context.CancelFunc
+	links    []roleLink // to the transfers
 
 	// Addresses that the servers listen on, by setting: "http.listen" and so on. With
 	// ".url" for ".listen" they are as clients are told them.
@@ -56,6 +59,32 @@ func (a *App) watch(name string, failed <-chan error) {
 		case <-a.watched.Done():
 		}
 	})
+}
+
+// roleLink is the way of one server to the transfers.
+type roleLink struct {
+	role string
+	*session.Link
+}
+
+// Ready returns why clients can not be served, nil when they can.
+func (a *App) Ready() error {
+	for _, link := range a.links {
+		if err := link.Ready(); err != nil {
+			return fmt.Errorf("the %s server: %w", link.role, err)
+		}
+	}
+	return nil
+}
+
+// AwaitReady waits until clients can be served, or ctx ends; then it says why not.
+func (a *App) AwaitReady(ctx context.Context) error {
+	for _, link := range a.links {
+		if err := link.AwaitReady(ctx); err != nil {
+			return fmt.Errorf("the %s server: %w", link.role, err)
+		}
+	}
+	return nil
 }
 
 // Failed receives the first error by which a component ended by itself.

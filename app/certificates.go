@@ -51,15 +51,20 @@ func openClusterCertificates(c configs.Cluster, log *slog.Logger) (*certificates
 type clusterTLS struct {
 	credentials.TransportCredentials // of no connection; what all have in common
 	source                           *certificates.Source
+	refused                          func(net.Conn, error) // is told of connections that were not accepted; nil = nobody is
 }
 
 func newClusterTLS(source *certificates.Source) clusterTLS {
-	return clusterTLS{credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}), source}
+	return clusterTLS{TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}), source: source}
 }
 
 // ServerHandshake accepts a connection.
 func (c clusterTLS) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return c.now().ServerHandshake(conn)
+	secured, info, err := c.now().ServerHandshake(conn)
+	if err != nil && c.refused != nil {
+		c.refused(conn, err)
+	}
+	return secured, info, err
 }
 
 // ClientHandshake begins one. The server's certificate must be for the host that

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -17,12 +18,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"github.com/im-transfer/im/configs"
@@ -56,7 +55,7 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 	if err != nil {
 		return nil, nil, err
 	}
-	guard := &guard{keys: keys, log: log, now: time.Now, refused: map[string]bool{}}
+	guard := newGuard(keys, log)
 	options := []grpc.ServerOption{grpc.InTapHandle(guard.admit)}
 	if source == nil {
 		if !isLoopback(listen) {
@@ -65,7 +64,9 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 		}
 		return options, stop, nil
 	}
-	return append(options, grpc.Creds(newClusterTLS(source))), stop, nil
+	transport := newClusterTLS(source)
+	transport.refused = guard.refuse
+	return append(options, grpc.Creds(transport)), stop, nil
 }
 
 // dialCredentials returns what a server of the cluster shows another that it calls.
@@ -172,11 +173,27 @@ type guard struct {
 	now  func() time.Time
 
 	mu      sync.Mutex
-	refused map[string]bool // hosts, as logged
+	refused map[string]bool // hosts, as logged, with "TLS " before them where that refused them
 }
 
-// admit refuses or passes a call on. The caller never learns why; the log says it
-// once for each host.
+func newGuard(keys []clusterKey, log *slog.Logger) *guard {
+	return &guard{keys: keys, log: log, now: time.Now, refused: map[string]bool{}}
+}
+
+// refuse logs a connection that TLS has refused, once for each host. One that was
+// closed before anything was said is of somebody who looks whether the port is open.
+func (g *guard) refuse(conn net.Conn, err error) {
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	if host := hostOfAddr(conn.RemoteAddr()); g.first("TLS " + host) {
+		g.log.Warn("refused a connection that is not the cluster's TLS: see cluster.tls_cert_file and cluster.tls_ca_file, there and here; "+
+			"further ones from there are not logged", "from", host, "error", err)
+	}
+}
+
+// admit refuses or passes a call on. The caller is not told why; the log says it once
+// for each host.
 func (g *guard) admit(ctx context.Context, call *tap.Info) (context.Context, error) {
 	why := g.judge(call.Header)
 	if why == nil {
@@ -186,7 +203,7 @@ func (g *guard) admit(ctx context.Context, call *tap.Info) (context.Context, err
 		g.log.Warn("refused a call without the cluster's credential; further ones from there are not logged",
 			"from", host, "method", call.FullMethodName, "error", why)
 	}
-	return nil, status.Error(codes.Unauthenticated, "not authenticated")
+	return nil, refusal(g.now())
 }
 
 func (g *guard) judge(header metadata.MD) error {
@@ -216,9 +233,13 @@ func hostOf(ctx context.Context) string {
 	if !ok {
 		return "?"
 	}
-	host, _, err := net.SplitHostPort(from.Addr.String())
+	return hostOfAddr(from.Addr)
+}
+
+func hostOfAddr(address net.Addr) string {
+	host, _, err := net.SplitHostPort(address.String())
 	if err != nil {
-		return from.Addr.String()
+		return address.String()
 	}
 	return host
 }

@@ -57,7 +57,6 @@ type process struct {
 	settings *settings
 	spans    *zipkin.Reporter // nil: there is no collector
 	dial     dial
-	ready    []func() error
 
 	operators []func(*http.ServeMux) // what the admin listener serves besides health and metrics
 }
@@ -108,22 +107,13 @@ func (p *process) when(start func(context.Context) error, role string) func(cont
 
 // startAdmin comes last: when it answers, everything does.
 func (p *process) startAdmin(ctx context.Context) error {
-	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.config.Admin, p.metrics, p.isReady, p.operators, p.log)
+	operators, err := newAdmin(ctx, p.config.AdminListen(p.role), p.config.Admin, p.metrics, p.Ready, p.operators, p.log)
 	if err != nil {
 		return err
 	}
 	p.started("admin", operators.stop)
 	p.watch("admin", operators.failed)
 	p.Addresses["admin.listen"] = operators.listener.Addr().String()
-	return nil
-}
-
-func (p *process) isReady() error {
-	for _, ready := range p.ready {
-		if err := ready(); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

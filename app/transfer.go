@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
@@ -101,17 +101,12 @@ func (p *process) link(role string) (*session.Link, string, error) {
 	id := im.NewID()
 	link := session.NewLink(session.LinkConfig{
 		ServerID: id, Role: role, InboxPartitions: p.config.Transfer.InboxPartitions,
-		Servers: p.registry, Dial: p.dial,
+		Servers: p.registry, Dial: p.dial, Explain: explainer(p.config.Cluster, time.Now),
 	}, p.log.With("server", role))
 	p.started(role+" link", link.Stop)
 	if err := link.Start(); err != nil {
 		return nil, "", fmt.Errorf("start the link of the %s server: %w", role, err)
 	}
-	p.ready = append(p.ready, func() error {
-		if !link.Ready() {
-			return errors.New("the " + role + " server has no transfer")
-		}
-		return nil
-	})
+	p.links = append(p.links, roleLink{role, link})
 	return link, id, nil
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -40,6 +41,9 @@ type LinkConfig struct {
 	// it. If the connection is an io.Closer, the link closes it. To notice a
 	// paused transfer it should use gRPC keepalive.
 	Dial func(ctx context.Context, address string) (grpc.ClientConnInterface, error)
+	// Explain says what to look at when a transfer can not be reached; empty where the
+	// error says enough. Nil: it always does.
+	Explain func(error) string
 }
 
 // Link keeps one stream to every live transfer for all sessions and calls of a
@@ -65,6 +69,7 @@ type Link struct {
 	streams []*stream        // that are up
 	down    time.Time        // since when there is none
 	epoch   string           // the inbox epoch seen last, one copy for all sessions
+	trouble error            // why no transfer could be reached lately; nil = none was listed
 }
 
 // NewLink returns a link that Start starts.
@@ -111,8 +116,34 @@ func (l *Link) Stop(ctx context.Context) error {
 	}
 }
 
-// Ready reports whether a transfer is connected.
-func (l *Link) Ready() bool { return l.pick(0) != nil }
+// Ready returns why no transfer is connected, nil when one is.
+func (l *Link) Ready() error {
+	if l.pick(0) != nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trouble != nil && len(l.peers) > 0 {
+		return l.trouble
+	}
+	return errors.New("no transfer is connected")
+}
+
+// AwaitReady waits until a transfer is connected, or ctx ends; then it says why none
+// is.
+func (l *Link) AwaitReady(ctx context.Context) error {
+	for {
+		up := l.room.wait()
+		if l.pick(0) != nil {
+			return nil
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+			return l.Ready()
+		}
+	}
+}
 
 // follow keeps a peer for every transfer listed, and answers overdue heartbeats.
 func (l *Link) follow(lists <-chan []im.Server) {

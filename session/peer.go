@@ -25,6 +25,9 @@ type peer struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	leaving atomic.Bool
+
+	failing bool   // the last try did; run's own, as the next
+	hint    string // what was logged last of why
 }
 
 func newPeer(l *Link, server im.Server) *peer {
@@ -45,8 +48,10 @@ func (p *peer) run() {
 	defer p.cancel()
 	for misses := 0; p.ctx.Err() == nil && !p.dismissed(); misses++ {
 		began := time.Now()
-		if err := p.connect(); err != nil && misses == 0 {
-			p.link.log.Warn("connect to a transfer", "transfer", p.server.ID, "address", p.server.Address, "error", err)
+		if err := p.connect(); err == nil {
+			p.failing = false
+		} else if p.ctx.Err() == nil {
+			p.failed(err)
 		}
 		if time.Since(began) > time.Second {
 			misses = 0
@@ -56,6 +61,25 @@ func (p *peer) run() {
 		case <-p.ctx.Done():
 		}
 	}
+}
+
+// failed notes why the transfer can not be reached, for who asks whether we are ready,
+// and logs it when it begins or is for another reason.
+func (p *peer) failed(err error) {
+	l, hint := p.link, ""
+	if l.config.Explain != nil {
+		hint = l.config.Explain(err)
+	}
+	if !p.failing || hint != p.hint {
+		l.log.Warn("a transfer can not be reached", "transfer", p.server.ID, "address", p.server.Address, "look_at", hint, "error", err)
+	}
+	p.failing, p.hint = true, hint
+	if hint != "" {
+		err = fmt.Errorf("%w (%s)", err, hint)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trouble = fmt.Errorf("the transfer at %s can not be reached: %w", p.server.Address, err)
 }
 
 // connect opens a stream and serves it until it breaks.

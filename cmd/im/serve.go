@@ -58,27 +58,38 @@ func newServeCommand(role, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if role == app.All {
-				greet(c.OutOrStdout(), servers)
-			} else {
-				log.Info("ready", "role", role, "admin", servers.Addresses["admin.listen"])
-			}
-			return serve(c.Context(), servers, config.Shutdown.Timeout, log)
+			return serve(c.Context(), servers, config.Shutdown.Timeout, log, func() {
+				if role == app.All {
+					greet(c.OutOrStdout(), servers)
+				} else {
+					log.Info("ready", "role", role, "admin", servers.Addresses["admin.listen"])
+				}
+			})
 		},
 	}
 	s.flags(command)
 	return command
 }
 
-// serve waits for a signal or a failure, and stops.
-func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *slog.Logger) error {
+// serve says when the servers are ready, waits for a signal or a failure, and stops.
+func serve(ctx context.Context, servers *app.App, timeout time.Duration, log *slog.Logger, ready func()) error {
 	var failure error
+	waiting, end := context.WithCancel(ctx)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		if servers.AwaitReady(waiting) == nil {
+			ready()
+		}
+	}()
 	select {
 	case <-ctx.Done():
 		log.Info("stopping; a second signal ends the process at once")
 	case failure = <-servers.Failed():
 		log.Error("a part of the server has failed; stopping", "error", failure)
 	}
+	end()
+	<-said
 	bounded, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return errors.Join(failure, servers.Stop(bounded))

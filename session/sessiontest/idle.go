@@ -114,7 +114,9 @@ func hubTo(b *testing.B, transfer string) *session.Hub {
 	b.Cleanup(func() { stopWithin(b, link.Stop) })
 	hub := session.NewHub(session.Config{}, link, Log())
 	b.Cleanup(func() { stopWithin(b, hub.Stop) })
-	Eventually(b, link.Ready)
+	if err := link.AwaitReady(b.Context()); err != nil {
+		b.Fatal(err)
+	}
 	return hub
 }
 
