@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("got %v, want %v", d.got, d.want)
 		}
 	}
-	if err := configs.Check(file(t, string(configs.DefaultYAML()))); err != nil {
+	if err := configs.Check(file(t, string(configs.DefaultYAML())), nil); err != nil {
 		t.Errorf("the printed default is refused: %v", err)
 	}
 }
@@ -159,7 +159,6 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a name with a port", "admin: {hosts: ['im.example.org:8090']}", "admin.hosts"},
 		{"an address for a name", "admin: {hosts: ['http://im.example.org']}", "admin.hosts"},
 		{"an unknown driver", "queue: {driver: kafka}", `queue.driver: must be memory or rabbitmq, not "kafka"`},
-		{"a driver without an address", "store: {driver: mongo}", "store.uri: is needed by mongo"},
 		{"a bound below the backlog", "queue: {bound: 100}", "queue.bound: must be above transfer.backlog"},
 		{"a retention of nothing much", "retention: {inbox: 1ms}", "retention.inbox: must be at least 1s"},
 		{"a retention below zero", "retention: {inbox: -1h}", "retention.inbox: must be at least 1s"},
@@ -175,7 +174,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an unknown level", "log: {level: loud}", "log.level"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := configs.Check(file(t, c.text))
+			err := configs.Check(file(t, c.text), nil)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %q in it", err, c.says)
 			}
@@ -183,6 +182,56 @@ func TestWhatIsRefused(t *testing.T) {
 				t.Errorf("the error shows the password: %v", err)
 			}
 		})
+	}
+}
+
+const distributed = "store: {driver: mongo}\nqueue: {driver: rabbitmq}\nregistry: {driver: etcd}"
+
+// A server that has no address of its store can not start; a file without one may be
+// good, for the environment of the servers may have it, and their secrets.
+func TestACheckMissesNothingThatTheEnvironmentMayGive(t *testing.T) {
+	path := file(t, distributed)
+	if err := configs.Check(path, nil); err != nil {
+		t.Errorf("check: %v", err)
+	}
+	if _, err := configs.Load(path, nil); err == nil || !strings.Contains(err.Error(), "store.uri: is needed by mongo") {
+		t.Errorf("load: %v", err)
+	}
+	if err := configs.Check(path, map[string]string{"log.level": "loud", "log.levle": "info"}); err == nil || !strings.Contains(err.Error(), "log.levle: no such setting") {
+		t.Errorf("check with overrides: %v", err)
+	}
+	if err := configs.Check("", map[string]string{"log.level": "loud"}); err == nil || !strings.Contains(err.Error(), "log.level") {
+		t.Errorf("check of overrides alone: %v", err)
+	}
+}
+
+// Who only talks to the configuration centre, or to the operators' listener, needs
+// what that takes: neither the servers' secrets, which an operator may not read, nor
+// the rest of their settings.
+func TestOperatorsNeedWhatTheyUse(t *testing.T) {
+	path := file(t, "registry: {driver: etcd, uri: 'http://h:2379/im'}\nauth: {secret_file: /nowhere}\nhttp: {service_key_file: /nowhere}\nadmin: {listen: 'h:1'}")
+	if _, err := configs.Load(path, nil); err == nil {
+		t.Error("a server would start so")
+	}
+	c, err := configs.LoadCentre(path, nil)
+	if err != nil || c.Registry.URI != "http://h:2379/im" {
+		t.Fatalf("for the centre: %v", err)
+	}
+	if next, err := c.With("limits.sends_per_second", "20"); err != nil || next.Limits.SendsPerSecond != 20 {
+		t.Errorf("change a setting: %v", err)
+	}
+	if _, err := c.With("limits.sends_per_second", "-1"); err == nil {
+		t.Error("a bad value was taken")
+	}
+	if c, err := configs.LoadAdmin(path, nil); err != nil || c.AdminListen("http") != "h:1" {
+		t.Errorf("for the operators' listener: %v", err)
+	}
+	for setting, load := range map[string]func(string, map[string]string) (*configs.Config, error){
+		"registry.ttl": configs.LoadCentre, "log.level": configs.LoadCentre, "admin.listen": configs.LoadAdmin,
+	} {
+		if _, err := load(path, map[string]string{setting: "12ms"}); err == nil || !strings.Contains(err.Error(), setting) {
+			t.Errorf("a bad %s: %v", setting, err)
+		}
 	}
 }
 
@@ -212,7 +261,7 @@ func TestSecretsComeFromFilesOrTheEnvironment(t *testing.T) {
 }
 
 func TestBadSecrets(t *testing.T) {
-	if err := configs.Check(file(t, "http: {service_key_file: /nowhere}")); err != nil {
+	if err := configs.Check(file(t, "http: {service_key_file: /nowhere}"), nil); err != nil {
 		t.Errorf("check opened a secret's file: %v", err)
 	}
 	for _, c := range []struct {

@@ -89,7 +89,9 @@ func (c *Config) With(name, value string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %q is no %s", name, value, kindOf(d.field(c)))
 	}
-	if err := next.validate(); err != nil {
+	var f findings
+	next.validateDynamic(&f)
+	if err := errors.Join(f.errs...); err != nil {
 		return nil, err
 	}
 	return &next, nil

@@ -12,20 +12,48 @@ import (
 )
 
 // Default returns the default configuration, whatever the environment says.
-func Default() (*Config, error) { return load("", nil, noEnvironment{}) }
+func Default() (*Config, error) { return load("", nil, noEnvironment{}, (*Config).complete) }
 
 // Load returns the settings of a file (none when path is empty) over the defaults,
 // of the environment over those, and of overrides, by their names, over all.
 // Errors name the settings concerned, all of them at once.
 func Load(path string, overrides map[string]string) (*Config, error) {
-	return load(path, overrides, processEnvironment{})
+	return load(path, overrides, processEnvironment{}, (*Config).complete)
 }
 
-// Check judges a file alone: the environment is not looked at and the secret files
-// that it names are not opened.
-func Check(path string) error {
-	_, err := load(path, nil, noEnvironment{})
+// LoadCentre is Load for who only talks to the configuration centre: of secrets it
+// reads none but registry.uri, and it judges the registry and the settings that can
+// change, whatever is wrong with the others or missing.
+func LoadCentre(path string, overrides map[string]string) (*Config, error) {
+	return load(path, overrides, processEnvironment{}, func(c *Config, env environment) error {
+		var f findings
+		c.validateRegistry(&f)
+		c.validateDynamic(&f)
+		return errors.Join(c.readSecrets(env, "registry.uri"), errors.Join(f.errs...))
+	})
+}
+
+// LoadAdmin is Load for who only asks the operators' listener: of the rest nothing is
+// judged, and no secret is read.
+func LoadAdmin(path string, overrides map[string]string) (*Config, error) {
+	return load(path, overrides, processEnvironment{}, func(c *Config, _ environment) error {
+		var f findings
+		c.validateAdmin(&f)
+		return errors.Join(f.errs...)
+	})
+}
+
+// Check judges a file, or none when path is empty, and overrides alone. The
+// environment is not looked at, so that addresses and secrets that it may give are
+// not missed, and the secret files that are named are not opened.
+func Check(path string, overrides map[string]string) error {
+	_, err := load(path, overrides, unknownEnvironment{}, (*Config).complete)
 	return err
+}
+
+// complete fills in all secrets and judges all settings.
+func (c *Config) complete(env environment) error {
+	return errors.Join(c.readSecrets(env), c.validate())
 }
 
 // environment is what stands outside the file: variables and secret files.
@@ -54,6 +82,19 @@ type noEnvironment struct{}
 
 func (noEnvironment) lookup(string) string            { return "" }
 func (noEnvironment) readFile(string) (string, error) { return "", nil }
+
+// unknownEnvironment stands for one that gives every secret and address there is.
+type unknownEnvironment struct{ noEnvironment }
+
+func (unknownEnvironment) lookup(name string) string {
+	var c Config
+	for _, s := range c.secrets() {
+		if Variable(s.key) == name {
+			return strings.Repeat("?", s.min)
+		}
+	}
+	return ""
+}
 
 // Variable returns the environment variable of a setting.
 func Variable(setting string) string {
@@ -84,7 +125,8 @@ func Unknown(variables []string) []string {
 	return unknown
 }
 
-func load(path string, overrides map[string]string, env environment) (*Config, error) {
+// load puts the settings together, and has them judged and secrets filled in.
+func load(path string, overrides map[string]string, env environment, judge func(*Config, environment) error) (*Config, error) {
 	v := viper.New()
 	v.SetConfigType("yaml")
 	if err := v.ReadConfig(bytes.NewReader(defaultYAML)); err != nil {
@@ -107,7 +149,7 @@ func load(path string, overrides map[string]string, env environment) (*Config, e
 	if err := v.UnmarshalExact(&c); err != nil {
 		return nil, errors.New("settings of a wrong type: " + strings.TrimPrefix(err.Error(), viperPreamble))
 	}
-	if err := errors.Join(c.readSecrets(env), c.validate()); err != nil {
+	if err := judge(&c, env); err != nil {
 		return nil, err
 	}
 	return &c, nil

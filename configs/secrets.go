@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -31,10 +32,13 @@ func (c *Config) secrets() []secret {
 // secretKeys are the settings that must not stand in a file of settings.
 var secretKeys = []string{"http.service_key", "auth.secret", "cluster.secret"}
 
-func (c *Config) readSecrets(env environment) error {
+// readSecrets fills in these secrets, or all when none is named.
+func (c *Config) readSecrets(env environment, only ...string) error {
 	var errs []error
 	for _, s := range c.secrets() {
-		errs = append(errs, s.read(env))
+		if len(only) == 0 || slices.Contains(only, s.key) {
+			errs = append(errs, s.read(env))
+		}
 	}
 	return errors.Join(errs...)
 }

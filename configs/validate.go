@@ -27,7 +27,7 @@ func (c *Config) validate() error {
 	if c.DataDir == "" {
 		f.add("data_dir", "must not be empty")
 	}
-	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	c.validateDynamic(&f)
 	f.oneOf("log.format", c.Log.Format, "text", "json")
 	c.validateListeners(&f)
 	c.validateTransfer(&f)
@@ -36,11 +36,21 @@ func (c *Config) validate() error {
 	if c.Tracing.Endpoint != "" && !isHTTP(c.Tracing.Endpoint) {
 		f.add("tracing.endpoint", "%q is no http or https address", c.Tracing.Endpoint)
 	}
-	if !(c.Tracing.SampleRate >= 0 && c.Tracing.SampleRate <= 1) {
-		f.add("tracing.sample_rate", "must be 0 to 1, not %v", c.Tracing.SampleRate)
-	}
 	f.atLeast("shutdown.timeout", c.Shutdown.Timeout, 100*time.Millisecond)
 	return errors.Join(f.errs...)
+}
+
+// validateDynamic judges the settings that the configuration centre may change. None
+// of them depends on another one.
+func (c *Config) validateDynamic(f *findings) {
+	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	if n := c.Limits.SendsPerSecond; !(n >= 0 && n <= 1e6) {
+		f.add("limits.sends_per_second", "must be 0 to 1000000, not %v", n)
+	}
+	f.between("limits.send_burst", c.Limits.SendBurst, 0, 1e6)
+	if rate := c.Tracing.SampleRate; !(rate >= 0 && rate <= 1) {
+		f.add("tracing.sample_rate", "must be 0 to 1, not %v", rate)
+	}
 }
 
 func (c *Config) validateListeners(f *findings) {
@@ -48,14 +58,7 @@ func (c *Config) validateListeners(f *findings) {
 	f.listener("websocket.listen", c.WebSocket.Listen)
 	f.listener("tcp.listen", c.TCP.Listen)
 	f.listener("transfer.listen", c.Transfer.Listen)
-	if c.Admin.Listen != "" {
-		f.listener("admin.listen", c.Admin.Listen)
-	}
-	for _, host := range c.Admin.Hosts {
-		if u, err := url.Parse("//" + host); err != nil || host == "" || u.Host != host || u.Port() != "" {
-			f.add("admin.hosts", "%q is no name of a host, without a port", host)
-		}
-	}
+	c.validateAdmin(f)
 	f.advertised("websocket", c.WebSocket.Advertise, c.WebSocket.Listen)
 	f.advertised("tcp", c.TCP.Advertise, c.TCP.Listen)
 	f.advertised("transfer", c.Transfer.Advertise, c.Transfer.Listen)
@@ -75,15 +78,22 @@ func (c *Config) validateListeners(f *findings) {
 	}
 }
 
+func (c *Config) validateAdmin(f *findings) {
+	if c.Admin.Listen != "" {
+		f.listener("admin.listen", c.Admin.Listen)
+	}
+	for _, host := range c.Admin.Hosts {
+		if u, err := url.Parse("//" + host); err != nil || host == "" || u.Host != host || u.Port() != "" {
+			f.add("admin.hosts", "%q is no name of a host, without a port", host)
+		}
+	}
+}
+
 func (c *Config) validateTransfer(f *findings) {
 	f.between("transfer.conversation_partitions", c.Transfer.ConversationPartitions, 1, im.MaxPartitions)
 	f.between("transfer.inbox_partitions", c.Transfer.InboxPartitions, 1, im.MaxPartitions)
 	f.between("transfer.prefetch", c.Transfer.Prefetch, 1, math.MaxUint16)
 	f.between("transfer.backlog", c.Transfer.Backlog, 1, math.MaxInt32)
-	if n := c.Limits.SendsPerSecond; !(n >= 0 && n <= 1e6) {
-		f.add("limits.sends_per_second", "must be 0 to 1000000, not %v", n)
-	}
-	f.between("limits.send_burst", c.Limits.SendBurst, 0, 1e6)
 	if c.Retention.Inbox != 0 {
 		f.atLeast("retention.inbox", c.Retention.Inbox, c.leastRetention())
 	}
@@ -119,7 +129,7 @@ func (c *Config) validateSessions(f *findings) {
 func (c *Config) validateDrivers(f *findings) {
 	f.driver("store", c.Store, "sqlite", "mongo")
 	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
-	f.driver("registry", c.Registry.Driver, "memory", "etcd")
+	c.validateRegistry(f)
 	if n := c.distributed(); n != 0 && n != 3 {
 		f.add("store.driver", "goes with queue.driver and registry.driver: sqlite, memory and memory, or mongo, rabbitmq and etcd; not %s, %s and %s",
 			c.Store.Driver, c.Queue.Driver.Driver, c.Registry.Driver.Driver)
@@ -128,6 +138,10 @@ func (c *Config) validateDrivers(f *findings) {
 		f.add("queue.bound", "must be above transfer.backlog (%d), not %d", c.Transfer.Backlog, c.Queue.Bound)
 	}
 	f.atLeast("queue.heartbeat", c.Queue.Heartbeat, time.Second)
+}
+
+func (c *Config) validateRegistry(f *findings) {
+	f.driver("registry", c.Registry.Driver, "memory", "etcd")
 	f.atLeast("registry.ttl", c.Registry.TTL, time.Second)
 	if c.Registry.TTL%time.Second != 0 {
 		f.add("registry.ttl", "must be whole seconds, not %v", c.Registry.TTL)

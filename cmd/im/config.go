@@ -19,17 +19,35 @@ func newConfigCommand() *cobra.Command {
 				return err
 			},
 		},
-		&cobra.Command{
-			Use: "check FILE", Short: "Judge a configuration file without starting anything", Args: cobra.ExactArgs(1),
-			RunE: func(c *cobra.Command, args []string) error {
-				if err := configs.Check(args[0]); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintln(c.OutOrStdout(), args[0], "is good")
-				return err
-			},
-		},
+		newConfigCheckCommand(),
 	)
+	return command
+}
+
+func newConfigCheckCommand() *cobra.Command {
+	var s settings
+	command := &cobra.Command{
+		Use: "check [FILE]", Short: "Judge a configuration file, or settings, without starting anything",
+		Long: "Judge a configuration file, and settings given with --set, without starting anything.\n\n" +
+			"The environment is not looked at: an address or a secret that it can give is not missed.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			what := "it"
+			if len(args) > 0 {
+				s.file, what = args[0], args[0]
+			}
+			overrides, err := s.overrides()
+			if err != nil {
+				return err
+			}
+			if err := configs.Check(s.file, overrides); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), what, "is good")
+			return err
+		},
+	}
+	s.setFlag(command)
 	return command
 }
 

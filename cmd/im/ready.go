@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/im-transfer/im/configs"
 )
 
 // readyTimeout bounds the question; whoever looks after the server asks again.
@@ -26,7 +28,7 @@ func newReadyCommand() *cobra.Command {
 			"with the same settings. The exit status is 0 when it is ready.",
 		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"all", "http", "websocket", "tcp", "transfer"},
 		RunE: func(c *cobra.Command, args []string) error {
-			config, err := s.load()
+			config, err := s.load(configs.LoadAdmin)
 			if err != nil {
 				return err
 			}

@@ -24,10 +24,24 @@ type settings struct {
 
 func (s *settings) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&s.file, "config", "c", "", "configuration `file` (YAML); see im config default")
+	s.setFlag(c)
+}
+
+func (s *settings) setFlag(c *cobra.Command) {
 	c.Flags().StringArrayVarP(&s.set, "set", "s", nil, "`name=value` of a setting, over the file and the environment; may be given more than once")
 }
 
-func (s *settings) load() (*configs.Config, error) {
+// load reads the settings, with configs.Load or one of its like.
+func (s *settings) load(read func(string, map[string]string) (*configs.Config, error)) (*configs.Config, error) {
+	overrides, err := s.overrides()
+	if err != nil {
+		return nil, err
+	}
+	return read(s.file, overrides)
+}
+
+// overrides returns the values of --set by their names.
+func (s *settings) overrides() (map[string]string, error) {
 	overrides := make(map[string]string, len(s.set))
 	for _, pair := range s.set {
 		name, value, ok := strings.Cut(pair, "=")
@@ -36,7 +50,7 @@ func (s *settings) load() (*configs.Config, error) {
 		}
 		overrides[name] = value
 	}
-	return configs.Load(s.file, overrides)
+	return overrides, nil
 }
 
 // newServeCommand runs one role, or app.All of them, until a signal.
@@ -45,7 +59,7 @@ func newServeCommand(role, short string) *cobra.Command {
 	command := &cobra.Command{
 		Use: role, Short: short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			config, err := s.load()
+			config, err := s.load(configs.Load)
 			if err != nil {
 				return err
 			}

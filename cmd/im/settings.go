@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/im-transfer/im/app"
+	"github.com/im-transfer/im/configs"
 )
 
 // newSettingsCommand shows and changes what the servers of a cluster follow while
@@ -55,7 +56,7 @@ func newSettingsCommand() *cobra.Command {
 // centre runs a command with the configuration centre open.
 func (s *settings) centre(run func(*cobra.Command, *app.Centre, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) (err error) {
-		config, err := s.load()
+		config, err := s.load(configs.LoadCentre)
 		if err != nil {
 			return err
 		}
