@@ -27,16 +27,17 @@ type Mode string
 
 // The modes.
 const (
-	Pairs   Mode = "pairs"   // pairs of users; each sender keeps a window of messages outstanding
-	Rate    Mode = "rate"    // pairs of users; messages at fixed times, spread over the pairs
-	Single  Mode = "single"  // one pair
-	Idle    Mode = "idle"    // connections that do nothing
-	CatchUp Mode = "catchup" // messages to users who are away, who then come back
-	Login   Mode = "login"   // everybody connects at once
+	Pairs    Mode = "pairs"    // pairs of users; each sender keeps a window of messages outstanding
+	Rate     Mode = "rate"     // pairs of users; messages at fixed times, spread over the pairs
+	Single   Mode = "single"   // one pair
+	Idle     Mode = "idle"     // connections that do nothing
+	CatchUp  Mode = "catchup"  // messages to users who are away, who then come back
+	Login    Mode = "login"    // everybody connects at once
+	Overload Mode = "overload" // many times the messages that the server takes, and what becomes of it afterwards
 )
 
 // Modes lists every mode.
-var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login}
+var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload}
 
 // Transports and forms that a Config may name.
 const (
@@ -64,6 +65,7 @@ type Config struct {
 	Pairs      int           `json:"pairs"`             // 100 (single: 1, catchup: 1)
 	Devices    int           `json:"devices"`           // of each user, 1 to 6; 1
 	Rate       float64       `json:"rate"`              // messages per second of all; 1,000
+	Factor     float64       `json:"factor"`            // overload: how many times what the server takes, 1 to 1,000; 10
 	Connect    int           `json:"connections"`       // idle and login: how many; 10,000 and 1,000
 	Messages   int           `json:"messages"`          // catchup: for each absent user; 5,000. pairs, single: of each sender, then the run ends; 0 = by time alone
 	Rounds     int           `json:"rounds"`            // catchup, login: how often; 1
@@ -71,9 +73,9 @@ type Config struct {
 	NoAfter    bool          `json:"no_after"`          // do not name the predecessor on the wire
 	Sources    int           `json:"sources"`           // loopback source addresses; as many as 20,000 connections each need
 	Prefix     string        `json:"prefix"`            // of user names; a new one for every run
-	PID        int           `json:"pid,omitempty"`     // of the server, on this machine: its memory and CPU
-	Metrics    string        `json:"metrics,omitempty"` // URL of the server's metrics, where PID is not known
-	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s
+	PIDs       []int         `json:"pids,omitempty"`    // of the server's processes, on this machine: their memory and CPU
+	Metrics    string        `json:"metrics,omitempty"` // URL of the server's metrics, where the PIDs are not known
+	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s (overload: 2 min)
 
 	// Until, when it is closed, ends the load of Pairs, Rate, Single and Idle before
 	// its time; the run is judged as ever. Nil: the duration alone counts.
@@ -88,6 +90,8 @@ func (c Config) withDefaults() Config {
 		pairs, window = 1, 64
 	case CatchUp:
 		pairs, window, messages = 1, 64, 5000
+	case Overload:
+		pairs = 1000
 	}
 	connections := 10000
 	if c.Mode == Login {
@@ -106,8 +110,13 @@ func (c Config) withDefaults() Config {
 	c.Transport = cmp.Or(c.Transport, WebSocket)
 	c.Form = cmp.Or(c.Form, Protobuf)
 	c.Duration = cmp.Or(c.Duration, 10*time.Second)
-	c.Settle = cmp.Or(c.Settle, 30*time.Second)
+	settle := 30 * time.Second
+	if c.Mode == Overload {
+		settle = 2 * time.Minute
+	}
+	c.Settle = cmp.Or(c.Settle, settle)
 	c.Rate = cmp.Or(c.Rate, 1000)
+	c.Factor = cmp.Or(c.Factor, 10)
 	return c
 }
 
@@ -143,6 +152,7 @@ func (c *Config) validate() error {
 	between("rounds", c.Rounds, 1, 1000)
 	between("parallel", c.Parallel, 1, 10000)
 	between("rate", int(c.Rate), 1, 1_000_000)
+	between("factor", int(c.Factor), 1, 1000)
 	if c.Warmup < 0 || c.Duration < 0 {
 		problems = append(problems, errors.New("a time is negative"))
 	}

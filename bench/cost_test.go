@@ -65,7 +65,7 @@ func BenchmarkGenerator(b *testing.B) {
 			b.Run(transport+"/"+form, func(b *testing.B) {
 				url, pid := startFake(b)
 				config := Config{
-					Mode: Pairs, Server: url, ServiceKey: "key", Transport: transport, Form: form, PID: pid,
+					Mode: Pairs, Server: url, ServiceKey: "key", Transport: transport, Form: form, PIDs: []int{pid},
 					Messages: max(1, b.N/100), Duration: time.Hour,
 				}
 				report, err := Run(b.Context(), config, Progress{})
@@ -86,7 +86,7 @@ func BenchmarkGenerator(b *testing.B) {
 func BenchmarkOpenLoop(b *testing.B) {
 	url, pid := startFake(b)
 	for b.Loop() {
-		config := Config{Mode: Rate, Server: url, ServiceKey: "key", PID: pid, Duration: 3 * time.Second}
+		config := Config{Mode: Rate, Server: url, ServiceKey: "key", PIDs: []int{pid}, Duration: 3 * time.Second}
 		report, err := Run(b.Context(), config, Progress{})
 		if err != nil || !report.Verdict.OK() {
 			b.Fatal(err, report)

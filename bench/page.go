@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 }
 
 func (r *Report) plots() []plot.Plot {
-	return []plot.Plot{
+	plots := []plot.Plot{
 		newPlot("Throughput (messages/s)", r.Series, []measure{
 			{"sent", "#8a8fa3", func(s Second) float64 { return s.Sent }},
 			{"acknowledged", "#2f6fde", func(s Second) float64 { return s.Acked }},
@@ -58,6 +59,12 @@ func (r *Report) plots() []plot.Plot {
 			{"p99", "#d98a00", func(s Second) float64 { return s.AckP99 }},
 		}),
 	}
+	if slices.ContainsFunc(r.Series, func(s Second) bool { return s.Memory > 0 }) {
+		plots = append(plots, newPlot("Memory of the server (MiB)", r.Series, []measure{
+			{"resident", "#2f6fde", func(s Second) float64 { return float64(s.Memory) / (1 << 20) }},
+		}))
+	}
+	return plots
 }
 
 // newPlot draws measures over the seconds; the warm-up is shaded.

@@ -15,24 +15,29 @@ import (
 // clockTicks is the unit of CPU times in /proc, per second; fixed on Linux.
 const clockTicks = 100
 
-// process is the server under test, as far as it can be looked into: by its PID on
-// this machine, or by its metrics.
+// process is the server under test, as far as it can be looked into: by its PIDs on
+// this machine, one or, of a cluster, several, or by its metrics.
 type process struct {
-	pid     int
+	pids    []int
 	metrics string
 }
 
-func newProcess(pid int, metrics string) *process { return &process{pid, metrics} }
+func newProcess(pids []int, metrics string) *process { return &process{pids, metrics} }
 
 // memory returns the resident memory in bytes, 0 when it is not known.
 func (p *process) memory(ctx context.Context) int64 {
-	if p.pid != 0 {
-		return memoryOf(fmt.Sprintf("/proc/%d/status", p.pid))
-	}
-	if p.metrics != "" {
+	if len(p.pids) == 0 && p.metrics != "" {
 		return memoryFrom(ctx, p.metrics)
 	}
-	return 0
+	return p.resident()
+}
+
+// resident is memory as far as it is known without asking the server.
+func (p *process) resident() (bytes int64) {
+	for _, pid := range p.pids {
+		bytes += memoryOf(fmt.Sprintf("/proc/%d/status", pid))
+	}
+	return bytes
 }
 
 func memoryOf(path string) int64 {
@@ -71,11 +76,15 @@ func memoryFrom(ctx context.Context, url string) int64 {
 }
 
 // cpu returns the CPU time used so far, 0 when it is not known.
-func (p *process) cpu() time.Duration {
-	if p.pid == 0 {
-		return 0
+func (p *process) cpu() (used time.Duration) {
+	for _, pid := range p.pids {
+		used += cpuOf(pid)
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	return used
+}
+
+func cpuOf(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}

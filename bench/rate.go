@@ -21,7 +21,7 @@ func (rateShape) drive(ctx context.Context, r *run, progress Progress) error {
 	err := r.measured(ctx, func() {
 		go func() {
 			defer close(done)
-			r.pace(pacing)
+			r.pace(pacing, r.config.Rate, 0)
 		}()
 	})
 	stop()
@@ -29,12 +29,13 @@ func (rateShape) drive(ctx context.Context, r *run, progress Progress) error {
 	return err
 }
 
-// pace sends each message at its time, the streams taking turns.
-func (r *run) pace(ctx context.Context) {
+// pace sends each message at its time, the streams taking turns. A device with so many
+// messages unanswered gives up what it should send; 0 = none does.
+func (r *run) pace(ctx context.Context, rate float64, most int) {
 	clock := newPaceClock()
 	defer clock.close()
 	start := r.now()
-	interval := float64(time.Second) / r.config.Rate
+	interval := float64(time.Second) / rate
 	var lags tally
 	for i := 0; ctx.Err() == nil; {
 		now := r.now()
@@ -43,7 +44,7 @@ func (r *run) pace(ctx context.Context) {
 			if due > now {
 				break
 			}
-			r.streams[i%len(r.streams)].sendAt(due)
+			r.streams[i%len(r.streams)].sendAt(due, most)
 			lags.lags = append(lags.lags, span{due, r.now()})
 		}
 		r.stats.add(&lags)
@@ -51,11 +52,15 @@ func (r *run) pace(ctx context.Context) {
 	}
 }
 
-// sendAt sends a message that is due since a time.
-func (s *stream) sendAt(due time.Duration) {
+// sendAt sends a message that is due since a time, or gives it up.
+func (s *stream) sendAt(due time.Duration, most int) {
 	d := s.device
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if most > 0 && d.unanswered >= most {
+		d.tally.givenUp++
+		return
+	}
 	now := time.Now()
 	d.now = now.Sub(d.run.begun)
 	for i, other := range d.streams {

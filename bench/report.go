@@ -17,27 +17,28 @@ import (
 
 // Report is the outcome of a run.
 type Report struct {
-	Config     Config         `json:"config"`
-	Run        string         `json:"run"` // in the tag of every message
-	Begun      time.Time      `json:"begun"`
-	Machine    string         `json:"machine"`
-	Seconds    float64        `json:"seconds"` // measured
-	Measured   Counts         `json:"measured"`
-	Whole      Counts         `json:"whole"` // with warm-up and what came after
-	PerSecond  PerSecond      `json:"per_second"`
-	Ack        Latency        `json:"ack"`      // send to send_ack
-	Delivery   Latency        `json:"delivery"` // send to the arrival at another user's device
-	Login      Latency        `json:"login"`    // beginning of the connection to auth_reply
-	Lag        Latency        `json:"lag"`      // open loop: how late the generator itself sent
-	CatchUp    *CatchUpResult `json:"catchup,omitempty"`
-	Idle       *IdleResult    `json:"idle,omitempty"`
-	Logins     float64        `json:"logins_per_second,omitempty"`
-	Generator  Cost           `json:"generator"`
-	ServerCost Cost           `json:"server"`
-	Reconnects map[string]int `json:"reconnects,omitempty"`
-	Series     []Second       `json:"series"`
-	Verdict    check.Verdict  `json:"verdict"`
-	Error      string         `json:"error,omitempty"` // why the run was cut short
+	Config     Config          `json:"config"`
+	Run        string          `json:"run"` // in the tag of every message
+	Begun      time.Time       `json:"begun"`
+	Machine    string          `json:"machine"`
+	Seconds    float64         `json:"seconds"` // measured
+	Measured   Counts          `json:"measured"`
+	Whole      Counts          `json:"whole"` // with warm-up and what came after
+	PerSecond  PerSecond       `json:"per_second"`
+	Ack        Latency         `json:"ack"`      // send to send_ack
+	Delivery   Latency         `json:"delivery"` // send to the arrival at another user's device
+	Login      Latency         `json:"login"`    // beginning of the connection to auth_reply
+	Lag        Latency         `json:"lag"`      // open loop: how late the generator itself sent
+	CatchUp    *CatchUpResult  `json:"catchup,omitempty"`
+	Idle       *IdleResult     `json:"idle,omitempty"`
+	Overload   *OverloadResult `json:"overload,omitempty"`
+	Logins     float64         `json:"logins_per_second,omitempty"`
+	Generator  Cost            `json:"generator"`
+	ServerCost Cost            `json:"server"`
+	Reconnects map[string]int  `json:"reconnects,omitempty"`
+	Series     []Second        `json:"series"`
+	Verdict    check.Verdict   `json:"verdict"`
+	Error      string          `json:"error,omitempty"` // why the run was cut short
 }
 
 // PerSecond is the throughput over the measured time.
@@ -100,6 +101,9 @@ func (r *run) report() *Report {
 	}
 	if r.idle.Connections > 0 {
 		report.Idle = &r.idle
+	}
+	if r.overload != nil {
+		report.Overload = r.overload.measured()
 	}
 	if r.loginTime > 0 {
 		report.Logins = float64(len(r.devices)*r.config.Rounds) / r.loginTime.Seconds()
@@ -173,6 +177,9 @@ func (r *Report) rows() []row {
 	default:
 		add("measured", "%.1f s, %d pairs, window %d", r.Seconds, c.Pairs, c.Window)
 		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
+	}
+	if r.Overload != nil {
+		r.Overload.rows(add)
 	}
 	for _, latency := range []struct {
 		name string

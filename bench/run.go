@@ -32,9 +32,10 @@ type run struct {
 	server        *process
 	samples       []catchUp // of CatchUp
 	idle          IdleResult
-	loginTime     time.Duration // of Login: all rounds
-	enough        int           // not 0: so many acknowledged messages end the load
-	marks         []mark        // the beginning and end of the measured time
+	overload      *OverloadResult // of Overload
+	loginTime     time.Duration   // of Login: all rounds
+	enough        int             // not 0: so many acknowledged messages end the load
+	marks         []mark          // the beginning and end of the measured time
 
 	sending  atomic.Bool // closed loops go on
 	closed   atomic.Bool
@@ -105,7 +106,7 @@ func newRun(config Config, cancel context.CancelCauseFunc) *run {
 	r := &run{
 		config: config, id: runID(rand.Uint32()), history: check.NewHistory(), stats: newStats(), begun: time.Now(),
 		conversations: map[string]check.ConversationRef{}, cancel: cancel,
-		server: newProcess(config.PID, config.Metrics),
+		server: newProcess(config.PIDs, config.Metrics),
 	}
 	r.form = map[string]wire.Form{Text: wire.Text, JSON: wire.JSON, Protobuf: wire.Proto}[config.Form]
 	return r
@@ -141,7 +142,7 @@ func (r *run) background(ctx context.Context, progress Progress) func() {
 	})
 	group.Go(func() {
 		every(ctx, time.Second, func(now time.Time) {
-			second := r.stats.second(now.Sub(r.begun))
+			second := r.stats.second(now.Sub(r.begun), r.server.resident())
 			if progress.Second != nil {
 				progress.Second(second)
 			}

@@ -175,7 +175,7 @@ func (d *device) refused(f wire.Frame) error {
 	}
 	number, code := uint32(f.Seq-firstSequence), im.Code(e.Code)
 	d.arrivals.Refused(d.now, number, code)
-	d.tally.refuse(code)
+	d.tally.refuse(code, time.Duration(e.RetryAfterMs)*time.Millisecond)
 	slot := d.slot(number)
 	switch {
 	case slot == nil:
@@ -189,16 +189,26 @@ func (d *device) refused(f wire.Frame) error {
 	return nil
 }
 
-// retry sends again, in order, what waits for it.
+// retry sends again, in order, what waits for it: no more than a window at once, and
+// the rest when that has been answered. Whoever sent all of it would be refused most
+// of it again.
 func (d *device) retry() {
 	if d.retryAt == 0 || d.now < d.retryAt {
 		return
 	}
 	d.retryAt = 0
-	for n := d.oldest; n <= d.number; n++ {
-		if slot := d.slot(n); slot != nil && slot.state == waitingSlot {
+	for n, out := d.oldest, 0; n <= d.number; n++ {
+		slot := d.slot(n)
+		switch {
+		case slot == nil:
+			continue
+		case out == d.run.config.Window:
+			d.retryAt = d.now
+			return
+		case slot.state == waitingSlot:
 			d.transmit(slot)
 		}
+		out++
 	}
 }
 

@@ -185,6 +185,7 @@ func (d *device) handle(c *conn) error {
 		d.acknowledge()
 	}
 	if d.live {
+		d.retry()
 		d.refill()
 	}
 	c.flush(now)

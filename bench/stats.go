@@ -18,15 +18,19 @@ type span struct{ from, to time.Duration }
 // tally is what a device has counted since it last added to the statistics.
 type tally struct {
 	sent, resent, acked, delivered, expected int
+	givenUp, untimed                         int
 	refused                                  map[im.Code]int
 	acks, deliveries, logins, lags           []span
 }
 
-func (t *tally) refuse(code im.Code) {
+func (t *tally) refuse(code im.Code, retryAfter time.Duration) {
 	if t.refused == nil {
 		t.refused = map[im.Code]int{}
 	}
 	t.refused[code]++
+	if (code == im.RateLimited || code == im.Unavailable) && retryAfter <= 0 {
+		t.untimed++
+	}
 }
 
 // reset empties the tally and keeps its memory, unless that is a burst's.
@@ -49,6 +53,8 @@ type Counts struct {
 	Acked     int             `json:"acknowledged"`
 	Delivered int             `json:"delivered"`
 	Refused   map[im.Code]int `json:"refused,omitempty"`
+	GivenUp   int             `json:"given_up,omitempty"`                    // overload: offers to a sender with a full window
+	Untimed   int             `json:"refused_without_retry_after,omitempty"` // of rate_limited and unavailable
 	expected  int             // deliveries that the acknowledged messages must come to
 }
 
@@ -79,6 +85,13 @@ type stats struct {
 	beforeAt   time.Duration
 	series     []Second
 	reconnects map[string]int
+	phases     []phaseStats // of Overload: few
+}
+
+// phaseStats are the acknowledgements of what was to be sent in a part of the run.
+type phaseStats struct {
+	from, to time.Duration
+	acks     *hdrhistogram.Histogram
 }
 
 func newStats() *stats {
@@ -96,6 +109,28 @@ func (s *stats) measure(from, to time.Duration) {
 	s.from, s.to = from, to
 }
 
+// phase begins to gather the latencies of what will be sent in a part of the run.
+// Whoever has the histogram reads it when nothing is added any more.
+func (s *stats) phase(from, to time.Duration) *hdrhistogram.Histogram {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	acks := newHistogram()
+	s.phases = append(s.phases, phaseStats{from, to, acks})
+	return acks
+}
+
+// memoryPeak returns the most that the server had resident since a time.
+func (s *stats) memoryPeak(since time.Duration) (peak int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, second := range s.series {
+		if second.At > since.Seconds() {
+			peak = max(peak, second.Memory)
+		}
+	}
+	return peak
+}
+
 // add adds a tally and empties it.
 func (s *stats) add(t *tally) {
 	if t.sent+t.resent+t.acked+t.delivered+len(t.refused)+len(t.logins)+len(t.lags) == 0 {
@@ -108,10 +143,19 @@ func (s *stats) add(t *tally) {
 	s.all.Acked += t.acked
 	s.all.Delivered += t.delivered
 	s.all.expected += t.expected
+	s.all.GivenUp += t.givenUp
+	s.all.Untimed += t.untimed
 	for code, n := range t.refused {
 		s.all.Refused[code] += n
 	}
 	s.record(t.acks, s.ack, s.secondAck)
+	for _, phase := range s.phases {
+		for _, span := range t.acks {
+			if span.from >= phase.from && span.from < phase.to {
+				recordSpan(phase.acks, span)
+			}
+		}
+	}
 	s.record(t.deliveries, s.delivery, s.secondDel)
 	s.record(t.lags, s.lag, nil)
 	for _, login := range t.logins {
@@ -165,11 +209,12 @@ type Second struct {
 	DeliveryP99 float64 `json:"delivery_p99_ms"`
 	DeliveryMax float64 `json:"delivery_max_ms"`
 	Logins      int64   `json:"logins"` // so far
+	Memory      int64   `json:"memory"` // of the server, bytes resident; 0 = not known
 	Warmup      bool    `json:"warmup,omitempty"`
 }
 
 // second closes the second that has passed.
-func (s *stats) second(now time.Duration) Second {
+func (s *stats) second(now time.Duration, memory int64) Second {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	span := (now - s.beforeAt).Seconds()
@@ -177,7 +222,7 @@ func (s *stats) second(now time.Duration) Second {
 		At: now.Seconds(), Sent: float64(s.all.Sent-s.before.Sent) / span, Acked: float64(s.all.Acked-s.before.Acked) / span,
 		Delivered: float64(s.all.Delivered-s.before.Delivered) / span, Unanswered: s.all.open(),
 		AckP50: quantile(s.secondAck, 50), AckP99: quantile(s.secondAck, 99), DeliveryP50: quantile(s.secondDel, 50),
-		DeliveryP99: quantile(s.secondDel, 99), DeliveryMax: quantile(s.secondDel, 100), Logins: s.login.TotalCount(),
+		DeliveryP99: quantile(s.secondDel, 99), DeliveryMax: quantile(s.secondDel, 100), Logins: s.login.TotalCount(), Memory: memory,
 		Warmup: s.from < 0 || now <= s.from,
 	}
 	s.secondAck.Reset()

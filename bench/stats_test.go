@@ -28,9 +28,9 @@ func TestOnlyTheMeasuredTimeCounts(t *testing.T) {
 func TestASecondTellsOfItselfAlone(t *testing.T) {
 	s := newStats()
 	s.add(&tally{sent: 100, acked: 90, delivered: 180, deliveries: []span{{0, 8 * time.Millisecond}}})
-	first := s.second(time.Second)
+	first := s.second(time.Second, 0)
 	s.add(&tally{sent: 20, acked: 10, delivered: 20, deliveries: []span{{0, 2 * time.Millisecond}}})
-	second := s.second(3 * time.Second)
+	second := s.second(3*time.Second, 0)
 	if first.Sent != 100 || first.Unanswered != 10 || first.DeliveryMax < 7.9 {
 		t.Errorf("%+v", first)
 	}
@@ -42,8 +42,8 @@ func TestASecondTellsOfItselfAlone(t *testing.T) {
 func TestRefusalsForGoodAreAnswers(t *testing.T) {
 	var tally tally
 	tally.sent, tally.acked = 3, 1
-	tally.refuse(im.TooLarge)
-	tally.refuse(im.Unavailable)
+	tally.refuse(im.TooLarge, time.Second)
+	tally.refuse(im.Unavailable, time.Second)
 	s := newStats()
 	s.add(&tally)
 	if totals := s.totals(); totals.open() != 1 {
@@ -82,11 +82,11 @@ func TestTheRingOfUnansweredMessages(t *testing.T) {
 
 func TestTheProcessUnderTestIsLookedInto(t *testing.T) {
 	_, pid := startFake(t)
-	p := newProcess(pid, "")
+	p := newProcess([]int{pid}, "")
 	if memory := p.memory(t.Context()); memory < 1<<20 {
 		t.Errorf("%d bytes", memory)
 	}
-	if nobody := newProcess(0, ""); nobody.memory(t.Context()) != 0 || nobody.cpu() != 0 {
+	if nobody := newProcess(nil, ""); nobody.memory(t.Context()) != 0 || nobody.cpu() != 0 {
 		t.Error("nothing is known of no process")
 	}
 	if ownCPU() <= 0 {

@@ -104,7 +104,7 @@ func (c *call) publish(ctx context.Context, l *Link, publish *imv1.Publish) erro
 		switch {
 		case a.ok:
 			publish.Session, publish.Request = c.number, c.nextRequest(requestPublish, 0)
-			c.send(publish)
+			c.send(publish, 0)
 			return nil
 		case a.timeout <= 0:
 			return errNoTransfer()

@@ -42,9 +42,16 @@ type publisher struct {
 	counter    uint32
 	changes    uint32 // of the link, up to which unanswered has been sent again
 	home       *stream
-	unanswered []*imv1.Publish
+	unanswered []outstanding
 	bytes      int           // of unanswered
 	changed    chan struct{} // closed when something that one waits for has changed; nil = nobody waits
+}
+
+// outstanding is a publish without an answer, and when it was sent first: of a session,
+// by its hub's clock.
+type outstanding struct {
+	publish *imv1.Publish
+	at      time.Duration
 }
 
 // wake lets whoever waits look again. The caller holds mu.
@@ -84,9 +91,9 @@ func (p *publisher) nextRequest(kind uint64, seq int32) uint64 {
 // send publishes in order: first again whatever a break may have lost. A publish
 // that wants an answer is kept until it has it, so nothing is lost when the home
 // breaks now. The caller has been admitted.
-func (p *publisher) send(publish *imv1.Publish) {
+func (p *publisher) send(publish *imv1.Publish, at time.Duration) {
 	if requestKind(publish.Request) == requestPublish {
-		p.unanswered = append(p.unanswered, publish)
+		p.unanswered = append(p.unanswered, outstanding{publish, at})
 		p.bytes += publishBytes(publish)
 		p.home.owe(1, publishBytes(publish))
 	}
@@ -138,8 +145,8 @@ func (p *publisher) catchUp(l *Link) {
 		return
 	}
 	p.changes = changes
-	for _, publish := range p.unanswered {
-		p.home.publish(publish)
+	for _, u := range p.unanswered {
+		p.home.publish(u.publish)
 	}
 }
 
@@ -153,23 +160,23 @@ func (p *publisher) move(home *stream) {
 	}
 }
 
-// answered takes the publish of a reply off; nil when it is not waited for.
-func (p *publisher) answered(request uint64) *imv1.Publish {
-	i := slices.IndexFunc(p.unanswered, func(u *imv1.Publish) bool { return u.Request == request })
+// answered takes the publish of a reply off; without one when it is not waited for.
+func (p *publisher) answered(request uint64) outstanding {
+	i := slices.IndexFunc(p.unanswered, func(u outstanding) bool { return u.publish.Request == request })
 	if i < 0 {
-		return nil
+		return outstanding{}
 	}
-	publish := p.unanswered[i]
+	taken := p.unanswered[i]
 	p.unanswered = slices.Delete(p.unanswered, i, i+1)
 	if len(p.unanswered) == 0 {
 		p.unanswered = nil
 	}
-	p.bytes -= publishBytes(publish)
+	p.bytes -= publishBytes(taken.publish)
 	if p.home != nil {
-		p.home.owe(-1, -publishBytes(publish))
+		p.home.owe(-1, -publishBytes(taken.publish))
 	}
 	p.wake()
-	return publish
+	return taken
 }
 
 // forget drops what is unanswered, at the end of a session or a call.
@@ -183,24 +190,24 @@ func publishBytes(p *imv1.Publish) int {
 	return 64 + len(p.UserId) + len(p.DeviceId) + len(p.GetSend()) + len(p.GetRead()) + len(p.GetSignal())
 }
 
-// publish hands a request to the link, waiting while too much is unanswered or
-// no transfer lives: for the latter up to 2 s, then the answer is unavailable.
+// publish hands a request to the link. While too much is unanswered, or no transfer
+// lives, it waits up to 2 s; then the answer is unavailable.
 func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.haveRoom() {
-		a := s.admit(s.hub.link)
+	for since := s.hub.now(); s.haveRoom(); {
+		a, refusal := s.mayPublish(s.hub.now(), since)
 		switch {
 		case a.ok:
 			publish.Session, publish.Request = s.number, s.nextRequest(kind, seq)
 			publish.UserId, publish.DeviceId = s.user, s.device
-			s.send(publish)
+			s.send(publish, s.hub.now())
 			if kind == requestSignal {
 				s.signalElsewhere(s.hub.link, publish)
 			}
 			return
-		case a.timeout <= 0:
-			s.refuse(seq, errNoTransfer())
+		case refusal != nil:
+			s.refuse(seq, refusal)
 			s.traceAnswered(publish, nil, im.Unavailable)
 			return
 		}

@@ -118,27 +118,3 @@ func TestOutage(t *testing.T) {
 		}
 	})
 }
-
-// A session may have 256 publishes unanswered; the next waits, nothing is lost.
-func TestUnansweredIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cluster := sessiontest.New(t, 1)
-		cluster.OnPublish = func(*imv1.Publish) *imv1.Reply { return nil }
-		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
-		c.Login("ann", "d1")
-		sent := make(chan struct{})
-		go func() {
-			defer close(sent)
-			for i := range int32(260) {
-				c.Send(wire.OpSend, i, send(fmt.Sprint(i)))
-			}
-		}()
-		synctest.Wait()
-		if n := len(cluster.Published()); n != 256 {
-			t.Errorf("%d published", n)
-		}
-		c.Expect("disconnect 0 unavailable", nil) // nobody ever answers
-		c.Wire.Close()
-		<-sent
-	})
-}

@@ -36,11 +36,14 @@ func (s *Session) reply(r *imv1.Reply) {
 			return
 		}
 	case requestPublish:
-		publish := s.answered(r.Request)
-		if publish == nil {
+		u := s.answered(r.Request)
+		if u.publish == nil {
 			return
 		}
-		s.traceAnswered(publish, r.GetSendAck(), im.Code(r.GetError().GetCode()))
+		if code := im.Code(r.GetError().GetCode()); code == "" || code.Final() { // others say nothing of how long it takes
+			s.pace.answered(u.at, s.hub.now(), len(s.unanswered))
+		}
+		s.traceAnswered(u.publish, r.GetSendAck(), im.Code(r.GetError().GetCode()))
 	}
 	op, body := replyBody(r)
 	if body != nil {

@@ -57,6 +57,7 @@ type Session struct {
 	ackPending  []*imv1.Acked // acks that want an answer
 	beats       []int32       // heartbeats that wait for the head
 	beatAt      time.Duration
+	pace        pace // of publishes
 
 	traces *traces // nil = nothing was ever traced
 

@@ -28,6 +28,8 @@ Modes:
            or --metrics
   catchup  messages to users who are away; how fast they get them when they return
   login    everybody connects at once
+  overload what the server takes, then --factor times that, then whether it takes as
+           much as before; with --pid how much memory it needed
 
 Users and tokens come from the service API, with --service-key or the key file in
 the data directory. Without a key every user registers, which a server limits per
@@ -84,6 +86,7 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.IntVar(&config.Pairs, "pairs", 0, "pairs of users (100; single and catchup 1)")
 	flags.IntVar(&config.Devices, "devices", 1, "devices of each user, to 6")
 	flags.Float64Var(&config.Rate, "rate", 1000, "rate: messages per second of all senders together")
+	flags.Float64Var(&config.Factor, "factor", 10, "overload: how many times what the server takes is offered")
 	flags.IntVar(&config.Connect, "connections", 0, "idle, login: how many (10000 and 1000)")
 	flags.IntVar(&config.Messages, "messages", 0, "catchup: for each absent user (5000); pairs, single: of each sender, then the run ends")
 	flags.IntVar(&config.Rounds, "rounds", 1, "catchup, login: how often")
@@ -91,9 +94,9 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.BoolVar(&config.NoAfter, "no-after", false, "do not name a message's unacknowledged predecessor")
 	flags.IntVar(&config.Sources, "sources", 0, "loopback addresses to connect from; 0 = as many as the connections need")
 	flags.StringVar(&config.Prefix, "prefix", "", "of user names, to use the same users again (new ones for every run)")
-	flags.IntVar(&config.PID, "pid", 0, "the server's process on this machine: its memory and CPU time")
+	flags.IntSliceVar(&config.PIDs, "pid", nil, "the server's process on this machine, or several with commas between: memory and CPU time")
 	flags.StringVar(&config.Metrics, "metrics", "", "`URL` of the server's metrics, for its memory")
-	flags.DurationVar(&config.Settle, "settle", 30*time.Second, "how long to wait for what is outstanding at the end")
+	flags.DurationVar(&config.Settle, "settle", 0, "how long to wait for what is outstanding at the end (30s; overload 2m)")
 	flags.StringVar(&output.jsonFile, "json", "", "write the report as JSON to a `file`, - for standard output instead of the table")
 	flags.StringVar(&output.htmlFile, "html", "", "write the report as a page with plots to a `file`")
 }

@@ -1,0 +1,101 @@
+package session
+
+import (
+	"time"
+
+	"github.com/im-transfer/im"
+)
+
+const (
+	// firstAllowed is how many publishes a new session may have unanswered.
+	firstAllowed = 16
+	// promptly is the time within which an answer shows that there is room for more.
+	promptly = time.Second
+	// late is the time after which an answer shows that there is too much already.
+	late = 2 * time.Second
+	// longestRetry bounds what a refused client is asked to wait.
+	longestRetry = 30 * time.Second
+)
+
+// pace bounds what a session has unanswered to about what is answered in the time
+// that its user would wait. Without it a server that is offered more than it can take
+// would take it all, each session up to maxUnanswered, and everybody's answers would
+// come late by however long that queue is. It adds one for each prompt answer and
+// halves, once per round trip, for a late one, so all sessions find their share and
+// come back to the full bound when the server does. The session's mu guards it.
+type pace struct {
+	allowed uint16        // 0 = firstAllowed
+	slow    bool          // the last answer was late
+	cut     time.Duration // when it was last halved
+	took    time.Duration // what the last answer took
+	told    time.Duration // until then the client has been asked to wait
+}
+
+func (p *pace) most() int {
+	if p.allowed == 0 {
+		return firstAllowed
+	}
+	return int(p.allowed)
+}
+
+// answered takes what an answer took, of a publish that went out at a time beside so
+// many others. Only who uses the room shows that there is more.
+func (p *pace) answered(at, now time.Duration, others int) {
+	p.took = now - at
+	p.slow = p.took > late
+	switch most := p.most(); {
+	case p.slow && at >= p.cut:
+		p.allowed, p.cut = uint16(max(1, most/2)), now //nolint:gosec // at most maxUnanswered
+	case p.took <= promptly && 2*(others+1) >= most && most < maxUnanswered:
+		p.allowed = uint16(most + 1) //nolint:gosec // as above
+	}
+}
+
+// paceRoom is how many publishes may be unanswered now, and whether answers are late: the
+// oldest one's age counts as well, so that a server which answers nothing at all is
+// sent less and less.
+func (s *Session) paceRoom(now time.Duration) (most int, behind bool) {
+	most, behind = s.pace.most(), s.pace.slow
+	if len(s.unanswered) > 0 {
+		periods := (now - s.unanswered[0].at) / late
+		most >>= min(periods, 16)
+		behind = behind || periods > 0
+	}
+	return max(1, most), behind
+}
+
+// mayPublish looks whether the session may publish now. If not, it says for how long to
+// wait, since a time, for that to change, or refuses: where nothing will soon, and a
+// client that has been refused and comes again too early, for whom nobody waits.
+// The caller holds mu.
+func (s *Session) mayPublish(now, since time.Duration) (admission, *im.Error) {
+	a := admission{timeout: late}
+	most, behind := s.paceRoom(now)
+	if len(s.unanswered) < most {
+		behind = false
+		if a = s.admit(s.hub.link); a.ok {
+			return a, nil
+		}
+		if a.timeout <= 0 {
+			return a, errNoTransfer()
+		}
+	}
+	a.timeout = min(a.timeout, since+late-now)
+	if behind || a.timeout <= 0 || now < s.pace.told {
+		return a, s.busy(now)
+	}
+	return a, nil
+}
+
+// busy refuses for want of room. A client is asked to wait for about as long as
+// answers take, which is as long as what is before it needs; those refused together
+// for different times, so that they do not come back together.
+func (s *Session) busy(now time.Duration) *im.Error {
+	wait := s.pace.took
+	if len(s.unanswered) > 0 {
+		wait = max(wait, now-s.unanswered[0].at)
+	}
+	wait = jitter(min(max(wait, time.Second), longestRetry))
+	s.pace.told = max(s.pace.told, now+wait)
+	return im.Retry(im.Unavailable, wait, "the server is behind")
+}
