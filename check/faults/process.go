@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -44,9 +43,4 @@ func ofProcess(part, target string, p process, ttl time.Duration) Set {
 		fault(Pause, ttl/20, ttl*3/4, p.Pause, resume),
 		fault(LongPause, ttl*6/5, ttl*2, p.Pause, resume),
 	}
-}
-
-// without leaves kinds out.
-func (s Set) without(kinds ...string) Set {
-	return slices.DeleteFunc(slices.Clone(s), func(f Fault) bool { return slices.Contains(kinds, f.Kind) })
 }

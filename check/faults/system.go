@@ -21,19 +21,5 @@ func Cluster(c *local.Cluster, ttl time.Duration) Set {
 	}
 	set = append(set, ofProcess("rabbitmq", "rabbitmq", c.RabbitMQ, ttl)...)
 	set = append(set, ofProcess("etcd", "etcd", c.Etcd, ttl)...)
-	return append(set, ofStore(c.Mongo, ttl)...)
-}
-
-// ofStore returns what can be done to the store without losing what it has
-// acknowledged: mongod may be killed; a stand-in writes its file out after it has
-// acknowledged, or never.
-func ofStore(m *local.Mongo, ttl time.Duration) Set {
-	set := ofProcess("mongo", "mongo", m, ttl)
-	if !m.SurvivesKill() {
-		set = set.without(Kill)
-	}
-	if !m.SurvivesStop() {
-		set = set.without(Restart)
-	}
-	return set
+	return append(set, ofProcess("mongo", "mongo", c.Mongo, ttl)...)
 }

@@ -49,7 +49,6 @@ func (e exitError) Unwrap() error { return e.error }
 type checkOptions struct {
 	dataDir, jsonFile, htmlFile string
 	local                       string
-	memoryStore                 bool
 	faults                      faultOptions
 }
 
@@ -85,7 +84,6 @@ func checkFlags(command *cobra.Command, config *workload.Config, options *checkO
 	flags.Uint64Var(&config.Seed, "seed", 0, "of the devices' scripts; drawn if left out")
 	flags.DurationVar(&config.Patience, "patience", 30*time.Second, "how long, without progress, to wait for what is outstanding at the end")
 	flags.StringVar(&options.local, "local", "", "start a system: `embedded` (one process) or cluster (RabbitMQ, etcd, MongoDB, two of each server)")
-	flags.BoolVar(&options.memoryStore, "memory-store", false, "with --local cluster and no mongod: its stand-in keeps nothing on disk, which is faster, and is not restarted")
 	faultFlags(command, &options.faults)
 	flags.StringVar(&options.jsonFile, "json", "", "write the report as JSON to a `file`, - for standard output instead of the table")
 	flags.StringVar(&options.htmlFile, "html", "", "write the report as a page to a `file`")

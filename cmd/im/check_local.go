@@ -44,7 +44,7 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 		return nil, err
 	}
 	fmt.Fprintf(log, "starting %s, with everything under %s\n", options.local, dir)
-	system, err := start(ctx, local.Options{Dir: dir, Binary: binary, MemoryStore: options.memoryStore})
+	system, err := start(ctx, local.Options{Dir: dir, Binary: binary})
 	if err != nil {
 		return nil, fmt.Errorf("%w (see %s)", err, dir)
 	}
@@ -92,9 +92,6 @@ func startCluster(ctx context.Context, options local.Options) (*localSystem, err
 		return nil, err
 	}
 	settings := map[string]string{"registry.ttl": leaseTTL.String(), "queue.heartbeat": heartbeat.String()}
-	if cluster.Mongo.StandIn() {
-		settings["retention.inbox"] = "0" // it scans where a sweeper looks for what is old
-	}
 	if err := cluster.StartServers(ctx, settings); err != nil {
 		return nil, errors.Join(err, cluster.Stop())
 	}

@@ -60,7 +60,7 @@ func testURI(t testing.TB) string {
 		if shared.err != nil {
 			return
 		}
-		if shared.own, shared.err = local.StartMongo(context.Background(), shared.dir, local.MongoOptions{Memory: true}); shared.err == nil {
+		if shared.own, shared.err = local.StartMongo(context.Background(), shared.dir, 0); shared.err == nil {
 			shared.uri = shared.own.URI()
 		}
 	})

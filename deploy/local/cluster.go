@@ -20,9 +20,6 @@ type Options struct {
 	// Output takes the logs of all servers, each line with its server in front.
 	// Nil: dir/servers.log.
 	Output io.Writer
-	// MemoryStore: the stand-in for MongoDB, if that it is, keeps nothing on disk. It
-	// is ten times faster and outlives no stop.
-	MemoryStore bool
 	// Tracing: Zipkin is started too.
 	Tracing bool
 }
@@ -94,10 +91,7 @@ func (c *Cluster) startEngines(ctx context.Context) error {
 	starts := []func() error{
 		func() (err error) { c.RabbitMQ, err = StartRabbitMQ(ctx, in("rabbitmq"), ports[0]); return err },
 		func() (err error) { c.Etcd, err = StartEtcd(ctx, in("etcd"), ports[1]); return err },
-		func() (err error) {
-			c.Mongo, err = StartMongo(ctx, in("mongo"), MongoOptions{Port: ports[2], Memory: c.options.MemoryStore})
-			return err
-		},
+		func() (err error) { c.Mongo, err = StartMongo(ctx, in("mongo"), ports[2]); return err },
 	}
 	if c.options.Tracing {
 		starts = append(starts, func() (err error) { c.Zipkin, err = StartZipkin(ctx, in("zipkin"), ports[3]); return err })

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	mongoReady = time.Minute      // bounds the wait for a MongoDB that starts
+	mongoReady = 2 * time.Minute  // bounds the wait for a MongoDB that starts; the stand-in reads all that it has
 	mongoEnd   = 30 * time.Second // and for one that is told to stop, which writes its data out
 )
 
@@ -23,9 +23,8 @@ const (
 // stand-in of mongo_java.go. One goroutine uses it.
 type Mongo struct {
 	service
-	dir    string
-	port   int
-	memory bool // the stand-in keeps its data in memory only
+	dir  string
+	port int
 }
 
 // HasMongod reports whether a real MongoDB is installed here.
@@ -38,16 +37,11 @@ func HasMongod() bool {
 // stand-in, and Maven unless the stand-in has been fetched before.
 func HasMongo() bool { return HasMongod() || standIn().available() }
 
-// MongoOptions of StartMongo; the zero value is good.
-type MongoOptions struct {
-	Port   int  // 0 = one that is free
-	Memory bool // the stand-in keeps its data in memory, ten times faster: it outlives no Stop
-}
-
-// StartMongo starts a MongoDB with all its files in dir and waits until it can be
-// written to, at most a minute, and longer only for the stand-in's first download.
-func StartMongo(ctx context.Context, dir string, options MongoOptions) (*Mongo, error) {
-	m := &Mongo{service: service{name: "MongoDB", patience: mongoEnd}, dir: dir, port: options.Port, memory: options.Memory}
+// StartMongo starts a MongoDB with all its files in dir, on a port of 127.0.0.1, 0
+// for one that is free. It waits until it can be written to, at most two minutes, and
+// longer only for the stand-in's first download.
+func StartMongo(ctx context.Context, dir string, port int) (*Mongo, error) {
+	m := &Mongo{service: service{name: "MongoDB", patience: mongoEnd}, dir: dir, port: port}
 	if m.port == 0 {
 		ports, err := freePorts(1)
 		if err != nil {
@@ -65,14 +59,6 @@ func StartMongo(ctx context.Context, dir string, options MongoOptions) (*Mongo, 
 // replica set.
 func (m *Mongo) StandIn() bool { return !HasMongod() }
 
-// SurvivesKill reports whether a kill -9 loses nothing that it has acknowledged. The
-// stand-in writes its file out behind the answer, up to a second later.
-func (m *Mongo) SurvivesKill() bool { return !m.StandIn() }
-
-// SurvivesStop reports whether Stop loses nothing that it has acknowledged; the
-// stand-in in memory loses everything.
-func (m *Mongo) SurvivesStop() bool { return !m.StandIn() || !m.memory }
-
 // Start starts it on the data that it has, after Stop or Kill. One that runs is
 // left alone.
 func (m *Mongo) Start(ctx context.Context) error {
@@ -89,7 +75,7 @@ func (m *Mongo) Start(ctx context.Context) error {
 	if _, err := cmd.StdinPipe(); err != nil { // the stand-in ends when we do, and it breaks
 		return err
 	}
-	cmd.SysProcAttr = endingWithUs(syscall.SIGTERM) // it writes its data out
+	cmd.SysProcAttr = endingWithUs(syscall.SIGTERM) // mongod writes its data out
 	output := filepath.Join(m.dir, "mongo.log")
 	if m.server, err = startProcess(cmd, output); err != nil {
 		return fmt.Errorf("start MongoDB: %w", err)

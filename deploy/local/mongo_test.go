@@ -20,7 +20,7 @@ func TestMongo(t *testing.T) {
 		}
 		t.Skip("neither mongod, nor java and mvn are installed (IM_TEST_REQUIRE=all makes this a failure)")
 	}
-	mongo, err := local.StartMongo(t.Context(), t.TempDir(), local.MongoOptions{})
+	mongo, err := local.StartMongo(t.Context(), t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

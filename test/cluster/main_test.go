@@ -41,14 +41,13 @@ type cluster struct {
 
 // starter starts a cluster once. A story leaves it whole.
 type starter struct {
-	memory  bool // the stand-in for MongoDB keeps nothing on disk; it scans where MongoDB does not, and so twenty times faster
 	once    sync.Once
 	dir     string
 	cluster *cluster
 	err     error
 }
 
-var shared = starter{memory: true}
+var shared starter
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -59,22 +58,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// givenACluster returns the cluster of most stories, with every server running.
+// givenACluster returns the cluster of all stories, with every server running.
 func givenACluster(t *testing.T) *cluster {
 	t.Helper()
 	return shared.given(t)
-}
-
-// givenAClusterThatKeeps returns one of the story's own, whose store outlives a stop.
-func givenAClusterThatKeeps(t *testing.T) *cluster {
-	t.Helper()
-	own := &starter{}
-	t.Cleanup(func() {
-		if err := own.stop(); err != nil {
-			t.Errorf("stop the cluster: %v", err)
-		}
-	})
-	return own.given(t)
 }
 
 func (s *starter) given(t *testing.T) *cluster {
@@ -114,9 +101,8 @@ func (s *starter) start() {
 		return
 	}
 	c := &cluster{log: filepath.Join(s.dir, "servers.log")}
-	if c.Cluster, s.err = local.StartEngines(ctx, local.Options{Dir: s.dir, Binary: binary, MemoryStore: s.memory, Settings: map[string]string{
+	if c.Cluster, s.err = local.StartEngines(ctx, local.Options{Dir: s.dir, Binary: binary, Settings: map[string]string{
 		"registry.ttl": leaseTTL.String(), "queue.heartbeat": heartbeat.String(),
-		"retention.inbox": "0", // the stand-in for MongoDB scans where a sweeper looks for what is old
 	}}); s.err != nil {
 		return
 	}

@@ -59,7 +59,7 @@ func TestRabbitMQIsStopped(t *testing.T) {
 // Without the store what was accepted waits in the queue: nothing is lost, and
 // nobody's memory fills with it.
 func TestMongoIsStoppedUnderLoad(t *testing.T) {
-	c := givenAClusterThatKeeps(t)
+	c := givenACluster(t)
 	load := c.underLoad(t)
 	before := c.memory(t)
 	var during int64

@@ -25,7 +25,7 @@ func TestAMessageIsFollowedThroughACluster(t *testing.T) {
 		t.Fatalf("build: %v: %s", err, output)
 	}
 	cluster, err := local.StartEngines(t.Context(), local.Options{
-		Dir: dir, Binary: binary, MemoryStore: true, Tracing: true, Settings: map[string]string{"tracing.sample_rate": "0"},
+		Dir: dir, Binary: binary, Tracing: true, Settings: map[string]string{"tracing.sample_rate": "0"},
 	})
 	if err != nil {
 		t.Fatal(err)

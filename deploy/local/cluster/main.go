@@ -48,7 +48,6 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.StringVar(&options.Binary, "im", "./im", "the `binary` to run")
 	flags.StringVar(&options.Dir, "data", "", "`folder` to keep everything in; else a temporary one, removed at the end")
-	flags.BoolVar(&options.MemoryStore, "memory", false, "let the stand-in for MongoDB keep nothing on disk, which is ten times faster")
 	flags.BoolVar(&options.Tracing, "tracing", local.HasZipkin(), "run Zipkin")
 	flags.Var(settings(options.Settings), "set", "`name=value` of a setting of all servers; may be given more than once")
 	counts := map[string]*int{}

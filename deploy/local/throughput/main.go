@@ -32,7 +32,6 @@ func main() {
 // options say how long and how much.
 type options struct {
 	binary   string
-	memory   bool
 	raw      time.Duration // of each measurement of an engine alone
 	warmup   time.Duration
 	measured time.Duration // of the cluster
@@ -45,7 +44,6 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	var o options
 	flags := flag.NewFlagSet("throughput", flag.ContinueOnError)
 	flags.StringVar(&o.binary, "im", "./im", "the `binary` to run")
-	flags.BoolVar(&o.memory, "memory", true, "let the stand-in for MongoDB keep nothing on disk; a real MongoDB always does")
 	flags.DurationVar(&o.raw, "raw", 5*time.Second, "how long each engine is measured alone")
 	flags.DurationVar(&o.warmup, "warmup", 5*time.Second, "load before the cluster is measured")
 	flags.DurationVar(&o.measured, "duration", 20*time.Second, "how long it is measured")
@@ -66,7 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cluster, err := local.StartEngines(ctx, local.Options{Dir: dir, Binary: o.binary, MemoryStore: o.memory})
+	cluster, err := local.StartEngines(ctx, local.Options{Dir: dir, Binary: o.binary})
 	if err != nil {
 		return err
 	}
