@@ -64,6 +64,9 @@ func StartEngines(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSettings(ctx, options.Binary, options.Settings); err != nil {
+		return nil, err
+	}
 	c := &Cluster{Dir: dir, options: options, output: &output{to: options.Output}}
 	if c.plan, err = openPlan(dir); err != nil {
 		return nil, fmt.Errorf("open the cluster: %w", err)
@@ -72,7 +75,7 @@ func StartEngines(ctx context.Context, options Options) (*Cluster, error) {
 	if options.Output == nil {
 		file, err := os.OpenFile(filepath.Join(dir, "servers.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.plan.close())
 		}
 		c.output.to, c.log = file, file
 	}
@@ -133,7 +136,7 @@ func (c *Cluster) Stop() error {
 	if c.Zipkin != nil {
 		engines = append(engines, c.Zipkin.Stop)
 	}
-	err := errors.Join(together(edge), together(pipeline), together(engines))
+	err := errors.Join(together(edge), together(pipeline), together(engines), c.plan.close())
 	if c.log != nil {
 		err = errors.Join(err, c.log.Close())
 		c.log = nil

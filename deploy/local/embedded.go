@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,7 +13,8 @@ type Embedded struct {
 	*Server
 	ServiceKey string // of the HTTP API
 
-	log io.Closer // nil = the caller's
+	plan *plan
+	log  io.Closer // nil = the caller's
 }
 
 // StartEmbedded starts it, on the data that the folder has if it was one's before.
@@ -23,25 +25,28 @@ func StartEmbedded(ctx context.Context, options Options) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSettings(ctx, options.Binary, options.Settings); err != nil {
+		return nil, err
+	}
 	plan, err := openPlan(dir)
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{ServiceKey: plan.ServiceKey}
+	e := &Embedded{ServiceKey: plan.ServiceKey, plan: plan}
 	if options.Output == nil {
 		file, err := os.OpenFile(filepath.Join(dir, "servers.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, plan.close())
 		}
 		options.Output, e.log = file, file
 	}
 	if e.Server, err = newEmbedded(dir, plan, options); err == nil {
 		err = e.Start(ctx)
 	}
-	if err != nil && e.log != nil {
-		e.log.Close()
+	if err != nil {
+		return nil, errors.Join(err, e.release())
 	}
-	return e, err
+	return e, nil
 }
 
 func newEmbedded(dir string, plan *plan, options Options) (*Server, error) {
@@ -68,9 +73,14 @@ func (e *Embedded) URL() string { return "http://" + e.settings["http.listen"] }
 
 // Stop stops it. The data stays. It may be called again.
 func (e *Embedded) Stop() error {
-	err := e.Server.Stop()
+	return errors.Join(e.Server.Stop(), e.release())
+}
+
+// release closes the files that are held while it may run.
+func (e *Embedded) release() error {
+	err := e.plan.close()
 	if e.log != nil {
-		e.log.Close()
+		err = errors.Join(err, e.log.Close())
 		e.log = nil
 	}
 	return err

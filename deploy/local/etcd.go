@@ -53,7 +53,7 @@ func StartEtcd(ctx context.Context, dir string, port int) (*Etcd, error) {
 // Start starts it on the data that it has, after Stop or Kill, and waits until it
 // answers. One that runs is left alone; after an error nothing runs.
 func (e *Etcd) Start(ctx context.Context) error {
-	if e.server != nil {
+	if e.runs() {
 		return nil
 	}
 	binary, err := exec.LookPath("etcd")

@@ -62,7 +62,7 @@ func (m *Mongo) StandIn() bool { return !HasMongod() }
 // Start starts it on the data that it has, after Stop or Kill. One that runs is
 // left alone.
 func (m *Mongo) Start(ctx context.Context) error {
-	if m.server != nil {
+	if m.runs() {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Join(m.dir, "data"), 0o700); err != nil {

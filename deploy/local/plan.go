@@ -13,6 +13,7 @@ import (
 // changed a port would be another RabbitMQ node or another member of a replica set.
 type plan struct {
 	file string
+	lock *os.File // of the folder; nil when it has been given up
 
 	Ports         map[string]int `json:"ports"` // by what listens there
 	ClusterSecret string         `json:"cluster_secret"`
@@ -20,8 +21,32 @@ type plan struct {
 	ServiceKey    string         `json:"service_key"`
 }
 
-// openPlan reads the plan of a folder, or makes one.
+// openPlan takes a folder for this process, until close, and reads its plan or makes
+// one.
 func openPlan(dir string) (*plan, error) {
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPlan(dir)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	p.lock = lock
+	return p, nil
+}
+
+// close gives the folder up. It may be called again.
+func (p *plan) close() error {
+	if p.lock == nil {
+		return nil
+	}
+	err := p.lock.Close()
+	p.lock = nil
+	return err
+}
+
+func readPlan(dir string) (*plan, error) {
 	p := &plan{
 		file: filepath.Join(dir, "cluster.json"), Ports: map[string]int{},
 		ClusterSecret: rand.Text() + rand.Text(), AuthSecret: rand.Text() + rand.Text(), ServiceKey: rand.Text(),

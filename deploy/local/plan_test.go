@@ -20,10 +20,14 @@ func TestAClusterKeepsItsPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if err := before.close(); err != nil {
+		t.Fatal(err)
+	}
 	after, err := openPlan(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer after.close()
 	again, err := after.ports("etcd", "http-1", "amqp")
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (r *RabbitMQ) URI() string { return fmt.Sprintf("amqp://guest:guest@127.0.0
 // Start starts a broker that was stopped or killed, on the same data, and waits
 // until it takes connections. One that runs is left as it is.
 func (r *RabbitMQ) Start(ctx context.Context) error {
-	if r.server != nil {
+	if r.runs() {
 		return nil
 	}
 	if err := r.startMapper(); err != nil {

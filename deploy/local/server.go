@@ -53,7 +53,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Launch starts it and does not wait.
 func (s *Server) Launch() error {
-	if s.server != nil {
+	if s.runs() {
 		return nil
 	}
 	if err := os.MkdirAll(s.settings["data_dir"], 0o700); err != nil {

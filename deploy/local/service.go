@@ -26,6 +26,25 @@ func (s *service) PID() int {
 	return s.server.pid()
 }
 
+// runs reports whether it does; one whose process has ended by itself, or by another's
+// hand, does not.
+func (s *service) runs() bool {
+	select {
+	case <-s.Ended():
+		s.server = nil
+	default:
+	}
+	return s.server != nil
+}
+
+// Ended is closed when the process that runs now has ended; nil when none does.
+func (s *service) Ended() <-chan struct{} {
+	if s.server == nil {
+		return nil
+	}
+	return s.server.done
+}
+
 // Stop ends it; one that does not run is no error. Its files stay.
 func (s *service) Stop() error {
 	if s.server == nil {

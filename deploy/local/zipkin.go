@@ -56,7 +56,7 @@ func StartZipkin(ctx context.Context, dir string, port int) (*Zipkin, error) {
 // Start starts it, after Stop or Kill without the traces that it had, and waits
 // until it answers. One that runs is left alone; after an error nothing runs.
 func (z *Zipkin) Start(ctx context.Context) error {
-	if z.server != nil {
+	if z.runs() {
 		return nil
 	}
 	folder, err := zipkinServer().fetch(ctx)

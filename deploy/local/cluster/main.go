@@ -1,6 +1,7 @@
 // Command cluster runs a whole system on this machine: RabbitMQ, etcd, MongoDB or
-// its stand-in, Zipkin, and two of each of our servers, until Ctrl-C. `make cluster`
-// builds what it needs and starts it.
+// its stand-in, Zipkin, and two of each of our servers, until Ctrl-C. What ends
+// meanwhile is started again by a line that is typed. `make cluster` builds what it
+// needs and starts it.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
@@ -42,8 +43,9 @@ func (s settings) Set(pair string) error {
 	return nil
 }
 
-// run starts the cluster, says where it is, and stops it when the context ends.
-func run(ctx context.Context, args []string, out io.Writer) (err error) {
+// run starts the cluster, says where it is, does what is typed, and stops it when the
+// context ends.
+func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
 	options := local.Options{Settings: settings{}, Output: out, Count: map[string]int{}}
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.StringVar(&options.Binary, "im", "./im", "the `binary` to run")
@@ -78,7 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	greet(out, cluster, options)
-	<-ctx.Done()
+	newConsole(cluster, out).serve(ctx, in)
 	fmt.Fprintln(out, "stopping: the servers, then the engines")
 	return nil
 }
@@ -122,7 +124,9 @@ Talk to yourself, in two others:
   %[1]s chat --server %[2]s --user alice --password correct-horse --register
   %[1]s chat --server %[2]s --user bob --password correct-horse --register --to alice
 
-Kill what you like with kill -9 meanwhile. Ctrl-C stops everything.
+Kill what you like with kill -9 meanwhile; what has ended is started again by a line
+typed here, such as "restart transfer-1", or "restart rabbitmq" ("help" says more).
+Ctrl-C stops everything.
 
 `, options.Binary, web.URL(), c.ServiceKey)
 }
