@@ -96,6 +96,15 @@ func EventIDOf(id int64) EventID {
 // own, from what identifies it. Its first byte is never 0, so that it can not
 // meet EventIDOf.
 func DerivedEventID(parts ...string) EventID {
+	var e EventID
+	sum := digest(parts)
+	copy(e[:], sum[:])
+	e[0] |= 0x80
+	return e
+}
+
+// digest is SHA-256 over parts, each preceded by its length.
+func digest(parts []string) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, part := range parts {
 		var length [4]byte
@@ -103,10 +112,8 @@ func DerivedEventID(parts ...string) EventID {
 		h.Write(length[:])
 		h.Write([]byte(part))
 	}
-	var e EventID
-	copy(e[:], h.Sum(nil))
-	e[0] |= 0x80
-	return e
+	h.Sum(sum[:0])
+	return sum
 }
 
 // ID names an item by what it is and where it came from, so that the same item,
@@ -117,4 +124,11 @@ func (q *Quarantined) ID() int64 {
 	h.Write([]byte{'\n'})
 	h.Write(q.Body)
 	return int64(binary.BigEndian.Uint64(h.Sum(nil)) >> 1)
+}
+
+// DerivedID returns an id of 26 base32 characters that is made of what identifies a
+// thing, so that the same request, made again, means the same thing.
+func DerivedID(parts ...string) string {
+	sum := digest(parts)
+	return base32Lower.EncodeToString(sum[:])[:26]
 }

@@ -154,8 +154,9 @@ type Member struct {
 type ConversationState struct {
 	Conversation
 	Exists  bool     // false: no row; only the id is set
-	Head    int64    // highest seq in messages, read with majority
+	Head    int64    // highest seq in messages, read with majority; of a group also where there is no row
 	Members []Member // stays that have not ended
+	Changes []Event  // events above AppliedSeq that are no messages, ascending; of a group also where there is no row
 }
 
 // EventID identifies an entry within one inbox, for dedupe.
@@ -323,6 +324,7 @@ type ConversationView struct {
 	Head     int64  // highest conversation seq that this user may see
 	ReadUpto int64  // the user's mark
 	Unread   int    // at most MaxUnread
+	Present  bool   // the user is a member now
 	PeerID   string // direct: the other user, or oneself
 	LastAtMs int64  // of the newest event; with ID the position in the list
 	Last     *Event // newest message event; nil = none

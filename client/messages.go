@@ -15,6 +15,8 @@ type Conversation struct {
 	ConversationID string
 	Type           string // direct, group or room
 	PeerID         string // direct: the other user, or oneself
+	GroupID        string // of a group
+	GroupName      string // of a group that one is in
 	Head           int64  // highest conversation seq
 	ReadUpto       int64  // conversation seq
 	Unread         int    // exact up to 1,000
@@ -119,6 +121,7 @@ type conversationAnswer struct {
 		ConversationID string          `json:"conversation_id"`
 		Type           string          `json:"type"`
 		PeerID         string          `json:"peer_id"`
+		Group          Group           `json:"group"`
 		Head           number          `json:"head"`
 		ReadUpto       number          `json:"read_upto"`
 		Unread         int             `json:"unread"`
@@ -133,7 +136,7 @@ func (a *conversationAnswer) page() (ConversationPage, error) {
 	page := ConversationPage{Next: a.Next, InboxHead: int64(a.InboxHead), InboxEpoch: a.InboxEpoch}
 	for _, row := range a.Conversations {
 		conversation := Conversation{
-			ConversationID: row.ConversationID, Type: row.Type, PeerID: row.PeerID,
+			ConversationID: row.ConversationID, Type: row.Type, PeerID: row.PeerID, GroupID: row.Group.GroupID, GroupName: row.Group.Name,
 			Head: int64(row.Head), ReadUpto: int64(row.ReadUpto), Unread: row.Unread,
 		}
 		if len(row.LastMessage) > 0 && string(row.LastMessage) != "null" {

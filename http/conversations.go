@@ -31,6 +31,7 @@ type Conversation struct {
 	ConversationID string                                  `json:"conversation_id"`
 	Type           im.ConversationType                     `json:"type" enum:"direct,group,room"`
 	PeerID         string                                  `json:"peer_id,omitempty" doc:"Direct: the other user, or oneself."`
+	Group          *GroupView                              `json:"group,omitempty" doc:"Of a group; of one that one has left only its id."`
 	Head           int64Text                               `json:"head" doc:"Highest conversation seq."`
 	ReadUpto       int64Text                               `json:"read_upto"`
 	Unread         int32                                   `json:"unread" doc:"Exact to 1,000."`
@@ -114,6 +115,16 @@ func conversationOf(view im.ConversationView, userID string) (Conversation, erro
 	shown := Conversation{
 		ConversationID: view.ID, Type: view.Type, PeerID: view.PeerID,
 		Head: int64Text(view.Head), ReadUpto: int64Text(view.ReadUpto), Unread: int32(view.Unread), //nolint:gosec // at most MaxUnread
+	}
+	if view.Type == im.Group {
+		group, err := groupOf(&view.Conversation)
+		if err != nil {
+			return shown, err
+		}
+		if !view.Present { // who has left sees nothing of what came after
+			group = &GroupView{GroupID: group.GroupID}
+		}
+		shown.Group = group
 	}
 	if view.Last != nil {
 		message, err := messageOf(view.Last, userID)

@@ -31,15 +31,20 @@ func TestListingConversations(t *testing.T) {
 	w.store.heads[id] = im.InboxHead{Head: 12}
 	bob, group := im.DirectConversation(id, "bob"), im.GroupConversation("g")
 	last := textEvent(t, bob, "bob", 3)
+	settings, err := (&imv1.GroupSettings{Name: "G", History: "all", Join: "open", MuteAll: true}).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.store.views[id] = []im.ConversationView{
 		{Conversation: im.Conversation{ID: bob, Type: im.Direct}, Head: 3, ReadUpto: 1, Unread: 2, PeerID: "bob", LastAtMs: 50, Last: &last},
-		{Conversation: im.Conversation{ID: group, Type: im.Group}, Head: 8, LastAtMs: 40},
+		{Conversation: im.Conversation{ID: group, Type: im.Group, Key: "g", Settings: settings}, Head: 8, LastAtMs: 40, Present: true},
 	}
 	w.store.calls = nil
 	first := fmt.Sprintf(`{"conversation_id":%q,"type":"direct","peer_id":"bob","head":"3","read_upto":"1","unread":2,"last_message":{
 		"message_id":"1003","conversation_id":%q,"conversation_type":"direct","conversation_seq":"3","sender_id":"bob",
 		"content":{"type":"text","text":"text 3"},"sent_at_ms":"5003","version":1}}`, bob, bob)
-	second := fmt.Sprintf(`{"conversation_id":%q,"type":"group","head":"8","read_upto":"0","unread":0}`, group)
+	second := fmt.Sprintf(`{"conversation_id":%q,"type":"group","group":{"group_id":"g","name":"G","history":"all","join":"open",
+		"mute_all":true},"head":"8","read_upto":"0","unread":0}`, group)
 	w.call("GET", "/v1/conversations", token, nil).ok("all", 200).
 		is("", `{"conversations":[`+first+`,`+second+`],"inbox_head":"12","inbox_epoch":"epoch1"}`)
 	if slices.Index(w.store.calls, "Heads") > slices.Index(w.store.calls, "ConversationList") {
@@ -52,6 +57,10 @@ func TestListingConversations(t *testing.T) {
 	if page.content["next"] != nil {
 		t.Errorf("next at the end: %s", page.text)
 	}
+	w.store.views[id] = w.store.views[id][1:]
+	w.store.views[id][0].Present = false
+	w.call("GET", "/v1/conversations", token, nil).ok("after leaving", 200).is("conversations", fmt.Sprintf(
+		`[{"conversation_id":%q,"type":"group","group":{"group_id":"g"},"head":"8","read_upto":"0","unread":0}]`, group))
 }
 
 func TestTheDirectConversationWithAUser(t *testing.T) {

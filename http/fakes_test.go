@@ -41,6 +41,7 @@ type memoryStore struct {
 	devices   map[[2]string]im.Device
 	refreshes map[string][]im.Refresh
 	views     map[string][]im.ConversationView // by user, newest first
+	states    map[string]im.ConversationState  // by conversation
 	stays     map[im.ReadKey][]im.Member
 	events    map[string][]im.Event
 	marks     map[string][]im.ReadMark
@@ -50,7 +51,8 @@ type memoryStore struct {
 func newMemoryStore() *memoryStore {
 	return &memoryStore{
 		devices: map[[2]string]im.Device{}, refreshes: map[string][]im.Refresh{}, views: map[string][]im.ConversationView{},
-		stays: map[im.ReadKey][]im.Member{}, events: map[string][]im.Event{}, marks: map[string][]im.ReadMark{},
+		states: map[string]im.ConversationState{},
+		stays:  map[im.ReadKey][]im.Member{}, events: map[string][]im.Event{}, marks: map[string][]im.ReadMark{},
 		heads: map[string]im.InboxHead{},
 	}
 }
@@ -209,6 +211,17 @@ func (m *memoryStore) ConversationOf(_ context.Context, userID, id string) (im.C
 		}
 	}
 	return im.ConversationView{}, cmp.Or(err, im.ErrNotFound)
+}
+
+func (m *memoryStore) Conversations(_ context.Context, ids []string) (states []im.ConversationState, err error) {
+	err = m.enter("Conversations")
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		state := m.states[id]
+		state.ID = id
+		states = append(states, state)
+	}
+	return states, err
 }
 
 func (m *memoryStore) Stays(_ context.Context, userID, id string) ([]im.Member, error) {

@@ -111,8 +111,28 @@ func (s *Server) staysOf(ctx context.Context, userID, conversation string) ([]im
 	if len(stays) == 0 {
 		return nil, notFound
 	}
-	return stays, nil
+	return s.withFormerHistory(ctx, conversation, stays)
 }
+
+// withFormerHistory lets a present member see what was before, where a group is set so.
+func (s *Server) withFormerHistory(ctx context.Context, conversation string, stays []im.Member) ([]im.Member, error) {
+	kind, _ := im.ConversationTypeOf(conversation)
+	if kind != im.Group || !slices.ContainsFunc(stays, present) {
+		return stays, nil
+	}
+	states, err := s.Histories.Conversations(ctx, []string{conversation})
+	if err != nil {
+		return nil, wrap("read conversation", err)
+	}
+	settings, err := settingsOf(&states[0].Conversation)
+	if err != nil || settings.History != im.HistoryAll {
+		return stays, err
+	}
+	return []im.Member{{ConversationID: conversation, UserID: stays[0].UserID, JoinedSeq: 1, LeftSeq: im.Forever}}, nil
+}
+
+// present reports whether a stay has not ended.
+func present(m im.Member) bool { return m.LeftSeq == im.Forever }
 
 // listReads is for present members: who has left sees no more of what they do.
 func (s *Server) listReads(ctx context.Context, in *conversationPath) (*answer[Reads], error) {
@@ -120,7 +140,7 @@ func (s *Server) listReads(ctx context.Context, in *conversationPath) (*answer[R
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(stays, func(m im.Member) bool { return m.LeftSeq == im.Forever }) {
+	if !slices.ContainsFunc(stays, present) {
 		return nil, im.Errorf(im.NotFound, "there is no such conversation")
 	}
 	marks, err := s.Histories.ReadMarksOf(ctx, in.ID)

@@ -28,7 +28,7 @@ func (s *Server) sendMessage(ctx context.Context, in *sendRequest) (*answer[send
 	send := in.Body.message
 	if send.GetClientMsgId() == "" && in.IdempotencyKey != "" {
 		if !im.ValidClientID(in.IdempotencyKey) {
-			return nil, invalid("an Idempotency-Key has 1 to %d bytes and no control characters", im.MaxClientIDBytes)
+			return nil, invalidKey()
 		}
 		send.ClientMsgId = in.IdempotencyKey
 	}

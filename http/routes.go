@@ -48,6 +48,8 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.messageRoutes(api)
 	s.inboxRoutes(api)
 	s.conversationRoutes(api)
+	s.groupRoutes(api)
+	s.memberRoutes(api)
 	if s.config.ServiceKey != "" {
 		s.serviceRoutes(api)
 	}

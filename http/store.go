@@ -50,6 +50,9 @@ type Histories interface {
 	// ConversationOf returns one line of the list, or im.ErrNotFound for who is
 	// not, and never was, a member.
 	ConversationOf(ctx context.Context, userID, conversationID string) (im.ConversationView, error)
+	// Conversations returns the states of conversations, one for each id, in the order
+	// asked.
+	Conversations(ctx context.Context, ids []string) ([]im.ConversationState, error)
 	// Stays returns the stays of a user in a conversation, past ones included.
 	Stays(ctx context.Context, userID, conversationID string) ([]im.Member, error)
 	// History returns message events of a range, ascending, and whether there

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/im-transfer/im"
@@ -83,16 +82,7 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 		if err != nil {
 			return err
 		}
-		partition := im.Partition(command.ConversationId, s.config.ConversationPartitions)
-		if wait := s.limits.wait(p.UserId, s.now(), s.policy.Load()); wait > 0 {
-			return im.Retry(im.RateLimited, wait, "too many messages")
-		}
-		if err := s.admit(TopicConversation, partition); err != nil {
-			return err
-		}
-		command.Origin = origin
-		b := commands.of(partition)
-		b.commands = append(b.commands, command)
+		return s.acceptCommand(command, origin, commands)
 	case *imv1.Publish_Read:
 		read, err := readCommand(p, what.Read)
 		if err != nil {
@@ -105,11 +95,33 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 		read.Origin = origin
 		b := reads.of(partition)
 		b.envelopes = append(b.envelopes, &imv1.InboxEnvelope{What: &imv1.InboxEnvelope_Read{Read: read}})
+	case *imv1.Publish_Change:
+		command, err := s.changeCommand(p, what.Change)
+		if err != nil {
+			return err
+		}
+		return s.acceptCommand(command, origin, commands)
 	case *imv1.Publish_Signal:
 		return s.acceptSignal(p, origin, what.Signal)
 	default:
 		return im.Errorf(im.Invalid, "unknown request")
 	}
+	return nil
+}
+
+// acceptCommand puts a command into the batch of its partition, unless its user or
+// the partition has too many on their way.
+func (s *Server) acceptCommand(command *imv1.Command, origin *imv1.Origin, commands *batches) error {
+	partition := im.Partition(command.ConversationId, s.config.ConversationPartitions)
+	if wait := s.limits.wait(command.UserId, s.now(), s.policy.Load()); wait > 0 {
+		return im.Retry(im.RateLimited, wait, "too many messages")
+	}
+	if err := s.admit(TopicConversation, partition); err != nil {
+		return err
+	}
+	command.Origin = origin
+	b := commands.of(partition)
+	b.commands = append(b.commands, command)
 	return nil
 }
 
@@ -151,21 +163,15 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 	if err := send.UnmarshalVT(encoded); err != nil {
 		return nil, im.Errorf(im.Invalid, "the body is no Send")
 	}
-	if send.ClientMsgId == "" && p.StampClientId {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return nil, err
-		}
-		send.ClientMsgId = id.String()
-	}
-	if !im.ValidClientID(send.ClientMsgId) {
-		return nil, im.Errorf(im.Invalid, "client_msg_id must be 1 to %d bytes of text", im.MaxClientIDBytes)
+	id, err := clientID(p, send.ClientMsgId)
+	if err != nil {
+		return nil, err
 	}
 	if len(send.After) > im.MaxClientIDBytes {
 		return nil, im.Errorf(im.Invalid, "after must be at most %d bytes", im.MaxClientIDBytes)
 	}
 	c := &imv1.Command{
-		UserId: p.UserId, DeviceId: p.DeviceId, ClientId: send.ClientMsgId, After: send.After,
+		UserId: p.UserId, DeviceId: p.DeviceId, ClientId: id, After: send.After,
 		Kind: string(im.KindMessage), AcceptedAtMs: s.now().UnixMilli(), B3: send.B3,
 		NoUnread: send.Options.GetNoUnread(), NoPush: send.Options.GetNoPush(),
 		ExpiresInMs: int64(send.Options.GetExpiresIn()) * 1000, ThreadId: send.Content.GetThreadId(),

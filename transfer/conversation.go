@@ -9,21 +9,28 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// maxConversations bounds the conversations that one partition remembers.
-const maxConversations = 8192
+// maxConversations and maxMembers bound the conversations that one partition
+// remembers.
+const (
+	maxConversations = 8192
+	maxMembers       = 65536 // of all of them
+)
 
 // conversation is what the owner of its partition knows of a conversation: the
 // store's state at loading, and everything that it has done since.
 type conversation struct {
 	im.ConversationState
-	kind    string // conversation type as a string
-	planned int64  // newest seq that the plan in hand gives
+	kind     string // conversation type as a string
+	settings *imv1.GroupSettings
+	planned  int64   // newest seq that the plan in hand gives
+	changed  int64   // seq of the newest change since loading
+	routes   []route // of events above changed; nil: to be worked out
 }
 
 // member returns a user's open stay.
 func (c *conversation) member(userID string) (im.Member, bool) {
 	for _, m := range c.Members {
-		if m.UserID == userID {
+		if m.UserID == userID && m.LeftSeq == im.Forever {
 			return m, true
 		}
 	}
@@ -35,10 +42,10 @@ func (c *conversation) authorise(cmd *imv1.Command, nowMs int64) error {
 	m, ok := c.member(cmd.UserId)
 	switch {
 	case !c.Exists || !ok:
-		return im.Errorf(im.NotFound, "no such conversation")
+		return errNoConversation
 	case m.Blocked:
 		return im.Errorf(im.Forbidden, "the message is refused")
-	case m.MutedUntilMs > nowMs:
+	case m.MutedUntilMs > nowMs, c.settings.GetMuteAll() && rank(m) == 0:
 		return im.Errorf(im.Forbidden, "muted")
 	}
 	return nil
@@ -72,14 +79,40 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 	var fresh []*conversation
 	for i := range states {
 		c := &conversation{ConversationState: states[i], kind: string(states[i].Type)}
+		if err := s.catchUp(ctx, c); err != nil {
+			return err
+		}
 		switch {
-		case c.Exists:
-			s.conversations[c.ID] = c
+		case c.Exists, asked[c.ID].GroupId != "":
+			s.remember(c)
 		case asked[c.ID].PeerId != "":
 			fresh = append(fresh, c)
 		} // what is not there is not remembered: it may be made later
 	}
 	return s.createDirect(ctx, fresh, asked)
+}
+
+// catchUp brings a group's state, as it was projected last, up to its events: who
+// stored the last ones may have died before it projected them.
+func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
+	if kind, _ := im.ConversationTypeOf(c.ID); kind != im.Group {
+		return nil
+	}
+	c.settings = &imv1.GroupSettings{}
+	if err := c.settings.UnmarshalVT(c.Settings); err != nil {
+		return fmt.Errorf("decode the settings of %s: %w", c.ID, err)
+	}
+	var effects []*effect
+	for i := range c.Changes {
+		made, err := c.effectOf(&c.Changes[i])
+		if err != nil {
+			return err
+		}
+		c.adopt(made)
+		effects = append(effects, made)
+	}
+	c.Changes = nil
+	return s.projectEffects(ctx, effects)
 }
 
 // createDirect inserts the rows of direct conversations before their first
@@ -123,21 +156,31 @@ func (s *sequencer) createDirect(ctx context.Context, fresh []*conversation, ask
 	}
 	for _, c := range made {
 		c.Exists = true
-		s.conversations[c.ID] = c
+		s.remember(c)
 	}
 	return nil
+}
+
+func (s *sequencer) remember(c *conversation) {
+	s.conversations[c.ID] = c
+	s.members += len(c.Members)
 }
 
 // forgetConversations drops about half of what is remembered when that is too
 // much, between two batches.
 func (s *sequencer) forgetConversations() {
-	if len(s.conversations) <= maxConversations {
+	if len(s.conversations) <= maxConversations && s.members <= maxMembers {
 		return
 	}
-	for id := range s.conversations {
-		if delete(s.conversations, id); len(s.conversations) <= maxConversations/2 {
-			return
+	s.members = 0
+	kept := 0
+	for id, c := range s.conversations {
+		if s.members+len(c.Members) > maxMembers/2 || kept >= maxConversations/2 {
+			delete(s.conversations, id)
+			continue
 		}
+		s.members += len(c.Members)
+		kept++
 	}
 }
 

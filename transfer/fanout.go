@@ -22,19 +22,19 @@ func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
 		if commit == 0 {
 			commit = p.event.ID
 		}
+		routes, err := p.routes(s.server.config.InboxPartitions)
+		if err != nil {
+			return nil, err
+		}
 		what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(p.event, p.conversation.kind)}
-		for _, m := range p.conversation.Members {
-			if p.event.Seq < m.JoinedSeq || m.LeftSeq < p.event.Seq {
-				continue
-			}
-			q := im.Partition(m.UserID, s.server.config.InboxPartitions)
-			pack := byPartition[q]
+		for _, to := range routes {
+			pack := byPartition[to.partition]
 			if pack == nil {
 				pack = &imv1.InboxPack{}
-				byPartition[q] = pack
-				order = append(order, q)
+				byPartition[to.partition] = pack
+				order = append(order, to.partition)
 			}
-			addRecipient(pack, what, m.UserID)
+			pack.Envelopes = append(pack.Envelopes, &imv1.InboxEnvelope{What: what, UserIds: to.userIDs})
 		}
 	}
 	packs := make([]im.Pack, 0, len(order))
@@ -50,15 +50,6 @@ func (s *sequencer) packs(events []*pending) ([]im.Pack, error) {
 		packs = append(packs, pack)
 	}
 	return packs, nil
-}
-
-// addRecipient adds a user to an event's envelope, which is the pack's last or new.
-func addRecipient(pack *imv1.InboxPack, what *imv1.InboxEnvelope_Event, userID string) {
-	if n := len(pack.Envelopes); n > 0 && pack.Envelopes[n-1].What == what {
-		pack.Envelopes[n-1].UserIds = append(pack.Envelopes[n-1].UserIds, userID)
-		return
-	}
-	pack.Envelopes = append(pack.Envelopes, &imv1.InboxEnvelope{What: what, UserIds: []string{userID}})
 }
 
 func envelopeEvent(e *im.Event, conversationType string) *imv1.Event {
@@ -80,6 +71,9 @@ func (s *sequencer) deliver(ctx context.Context, batch []*pending) error {
 			if p.fanout {
 				events = append(events, p)
 			}
+		}
+		if err := s.loadStays(ctx, events); err != nil {
+			return err
 		}
 		packs, err := s.packs(events)
 		if err != nil {

@@ -17,10 +17,13 @@ import (
 
 // chaos lets about every third write of messages, inboxes and terms go wrong in
 // one of the ways given, by a seed.
-func chaos(seed uint64, faults ...storetest.Fault) storetest.Plan {
+func chaos(seed uint64, faults ...storetest.Fault) storetest.Plan { return oneIn(3, seed, faults) }
+
+// oneIn is chaos in one of n writes.
+func oneIn(n int, seed uint64, faults []storetest.Fault) storetest.Plan {
 	random := rand.New(rand.NewPCG(seed, seed))
-	return storetest.PlanFunc(func(write string, n int) storetest.Fault {
-		if random.IntN(3) > 0 || write == "InsertTerm" && n <= 4 {
+	return storetest.PlanFunc(func(write string, call int) storetest.Fault {
+		if random.IntN(n) > 0 || write == "InsertTerm" && call <= 4 {
 			return storetest.None
 		}
 		return faults[random.IntN(len(faults))]

@@ -147,16 +147,16 @@ func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []
 func appendEventEntry(b []byte, e *im.Event, atMs int64, hasRead, own bool) []byte {
 	kind, _ := im.ConversationTypeOf(e.ConversationID)
 	var room [messageRoom]byte
-	message := appendMessage(room[:0], &imv1.Event{
+	field, shown := appendShown(room[:0], &imv1.Event{
 		Id: e.ID, ConversationId: e.ConversationID, ConversationType: string(kind), Seq: e.Seq, Kind: string(e.Kind),
 		SenderId: e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
 		ExpiresAtMs: e.ExpiresAtMs, Body: e.Body,
 	}, own)
 	b = appendString(b, entryKind, string(e.Kind))
 	b = appendInt(b, entryAtMs, atMs)
-	if hasRead {
+	if hasRead && field == entryMessage {
 		b = appendInt(b, entryHasRead, 1)
 	}
-	b = protowire.AppendTag(b, entryMessage, protowire.BytesType)
-	return protowire.AppendBytes(b, message)
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	return protowire.AppendBytes(b, shown)
 }

@@ -110,23 +110,35 @@ func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, a
 		return append(appendString(nil, entryKind, string(entry.Kind)), entry.Data...)
 	}
 	var room [messageRoom]byte
-	message := appendMessage(room[:0], e, own)
-	encoded := make([]byte, 0, len(message)+len(e.Kind)+len(entry.Data)+24)
+	field, shown := appendShown(room[:0], e, own)
+	encoded := make([]byte, 0, len(shown)+len(e.Kind)+len(entry.Data)+24)
 	encoded = appendString(encoded, entryKind, e.Kind)
 	encoded = appendInt(encoded, entryAtMs, atMs)
-	encoded = protowire.AppendTag(encoded, entryMessage, protowire.BytesType)
-	return append(protowire.AppendBytes(encoded, message), entry.Data...)
+	encoded = protowire.AppendTag(encoded, field, protowire.BytesType)
+	return append(protowire.AppendBytes(encoded, shown), entry.Data...)
+}
+
+// appendShown encodes an event as entries show it, and says in which field.
+func appendShown(b []byte, e *imv1.Event, own bool) (protowire.Number, []byte) {
+	if im.Kind(e.Kind) == im.KindMembership {
+		return entryMembership, appendMembership(b, e)
+	}
+	return entryMessage, appendMessage(b, e, own)
 }
 
 // The fields of im.v1.Entry and im.v1.Message that are written by hand, so that a
 // stored body goes to devices without being decoded: an encoded message is the
 // concatenation of its fields.
 const (
-	entryKind    = 2
-	entryAtMs    = 3
-	entryHasRead = 4
-	entryMessage = 5
-	entryLate    = 15
+	entryKind       = 2
+	entryAtMs       = 3
+	entryHasRead    = 4
+	entryMessage    = 5
+	entryMembership = 10
+	entryLate       = 15
+
+	membershipConversationID  = 1
+	membershipConversationSeq = 2
 
 	messageID               = 1
 	messageConversationID   = 2
@@ -157,6 +169,13 @@ func appendMessage(b []byte, e *imv1.Event, own bool) []byte {
 		b = appendString(b, messageClientMsgID, e.ClientId)
 	}
 	return b
+}
+
+// appendMembership encodes a membership event as an im.v1.Membership.
+func appendMembership(b []byte, e *imv1.Event) []byte {
+	b = appendString(b, membershipConversationID, e.ConversationId)
+	b = appendInt(b, membershipConversationSeq, e.Seq)
+	return append(b, e.Body...)
 }
 
 func appendString(b []byte, field protowire.Number, s string) []byte {

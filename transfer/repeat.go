@@ -19,6 +19,9 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 	events := make([]im.Event, len(planned))
 	for i, p := range planned {
 		events[i] = *p.event
+		if err := p.workOutEffect(); err != nil {
+			return err
+		}
 	}
 	var packs []im.Pack
 	if s.outbox {
@@ -34,24 +37,45 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 		im.CrashPoint(im.CrashInserted)
 		for _, p := range planned {
 			s.inserted(p)
-			p.fanout = !s.outbox
 		}
 		s.kept = append(s.kept, packs...)
 		return nil
 	case errors.Is(err, im.ErrDuplicate), errors.Is(err, im.ErrUnknown):
-		return s.readBack(ctx, planned, err)
+		return errors.Join(s.readBack(ctx, planned, err), s.keepFound(planned))
 	default:
 		return fmt.Errorf("insert events: %w", err)
 	}
 }
 
+// keepFound makes the packs anew of those planned events that were found to be stored:
+// with an outbox they were stored together, and their packs with them.
+func (s *sequencer) keepFound(planned []*pending) error {
+	if !s.outbox {
+		return nil
+	}
+	var found []*pending
+	for _, p := range planned {
+		if p.stored && !p.repeat {
+			found = append(found, p)
+		}
+	}
+	packs, err := s.packs(found)
+	s.kept = append(s.kept, packs...)
+	return err
+}
+
 // inserted notes that a planned event is in the store.
 func (s *sequencer) inserted(p *pending) {
-	p.stored, p.fanout = true, true
+	p.stored, p.fanout = true, !s.outbox
 	s.recent.put(p.key, p.event)
 	c := p.conversation
 	c.Head = max(c.Head, p.event.Seq)
-	s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
+	if p.effect == nil {
+		s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
+		return
+	}
+	c.adopt(p.effect) // its conversation's row says that it is applied only when it is projected
+	s.members += len(p.effect.members)
 }
 
 // readBack finds out, after a conflict or an unknown outcome, what is stored.
@@ -117,6 +141,9 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 		case e.ID == p.event.ID:
 			explained = true
 			p.event = &e // its seq may have been numbered again since
+			if err := p.workOutEffect(); err != nil {
+				return false, err
+			}
 			s.inserted(p)
 		default:
 			explained = true

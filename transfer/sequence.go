@@ -18,6 +18,7 @@ type sequencer struct {
 	partition     int
 	term          *term
 	conversations map[string]*conversation
+	members       int // about how many members those have
 	recent        *recents
 	hints         *hints
 	outbox        bool
@@ -30,16 +31,20 @@ type sequencer struct {
 type pending struct {
 	command      *imv1.Command
 	key          im.ClientKey
-	conversation *conversation // nil: there is none, and none can be made
-	event        *im.Event     // planned or stored
-	made         im.Event      // what a planned one is
-	stored       bool          // the event is in the store
-	repeat       bool          // ... and was before this command
-	fanout       bool          // the event must (again) go to the inboxes
+	conversation *conversation   // nil: there is none, and none can be made
+	exists       map[string]bool // of a change: which of its users there are
+	body         []byte          // of a change: the membership that was made of it
+	effect       *effect         // of a change that is planned, or stored and no repeat
+	stays        []im.Member     // of a repeat in a group: those that hold its event
+	event        *im.Event       // planned or stored
+	made         im.Event        // what a planned one is
+	stored       bool            // the event is in the store
+	repeat       bool            // ... and was before this command
+	fanout       bool            // the event must (again) go to the inboxes
 	refusal      error
 	afterOK      bool // the predecessor is known to be stored
 	looked       bool // the store has been asked for key and after
-	waits        bool // for the first command of its key, earlier in this batch
+	waits        bool // for the first command of its key, or for a change, earlier in this batch
 	answered     bool
 }
 
@@ -121,7 +126,13 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 	for _, p := range batch {
 		p.conversation = s.conversations[p.command.ConversationId]
 	}
+	if err := s.loadUsers(ctx, batch); err != nil {
+		return err
+	}
 	for {
+		if err := s.project(ctx, batch); err != nil {
+			return err
+		}
 		planned, err := s.plan(ctx, batch)
 		if err != nil {
 			return err
@@ -141,6 +152,7 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 	im.CrashPoint(im.CrashFannedOut)
 	s.trace.sequenced(batch, nil)
 	s.reply(batch)
+	forgetLeft(batch)
 	return nil
 }
 
@@ -177,6 +189,7 @@ func (s *sequencer) judge(batch []*pending) []*pending {
 	var doubtful []*pending
 	nowMs := s.server.now().UnixMilli()
 	inBatch := make(map[im.ClientKey]*pending, len(batch))
+	var changing map[*conversation]bool // by a change that is planned: what follows is judged when it is stored
 	for _, p := range batch {
 		first := inBatch[p.key]
 		if first == nil || first.refusal != nil {
@@ -194,8 +207,16 @@ func (s *sequencer) judge(batch []*pending) []*pending {
 			p.settle(known)
 			continue
 		}
+		if p.waits = changing[p.conversation]; p.waits {
+			continue
+		}
 		err := s.allowed(p, inBatch, nowMs)
 		switch {
+		case err == nil && p.isChange():
+			if changing == nil {
+				changing = map[*conversation]bool{}
+			}
+			changing[p.conversation] = true
 		case err == nil:
 		case p.looked:
 			p.refusal = err
@@ -216,7 +237,7 @@ func (s *sequencer) repeatInBatch(p, first *pending) {
 
 // settle answers a command from the stored event of its key.
 func (p *pending) settle(stored im.Event) {
-	p.event, p.stored, p.repeat = &stored, true, true
+	p.event, p.stored, p.repeat, p.effect = &stored, true, true, nil
 	if stored.Hash != p.command.Hash {
 		p.stored, p.event = false, nil
 		p.refusal = im.Errorf(im.Conflict, "client_msg_id was used for another message")
@@ -230,6 +251,9 @@ func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs
 	}
 	if p.conversation == nil {
 		return im.Errorf(im.NotFound, "no such user or conversation")
+	}
+	if p.isChange() {
+		return p.resolve()
 	}
 	return p.conversation.authorise(p.command, nowMs)
 }
@@ -303,6 +327,9 @@ func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
 		AtMs: nowMs, AcceptedAtMs: c.AcceptedAtMs, TargetID: c.TargetId, ThreadID: c.ThreadId,
 		Counted: !c.NoUnread, B3: c.B3, Body: c.Body,
 	}
+	if p.isChange() {
+		p.made.Body = p.body
+	}
 	if c.ExpiresInMs > 0 {
 		p.made.ExpiresAtMs = nowMs + c.ExpiresInMs
 	}
@@ -328,6 +355,10 @@ func (s *sequencer) reply(batch []*pending) {
 			continue
 		}
 		p.answered = true
+		if p.refusal == errNothingToDo {
+			answer(p.command.Origin, doneAlready(p))
+			continue
+		}
 		if p.refusal != nil {
 			answer(p.command.Origin, errorReply(p.refusal))
 			continue

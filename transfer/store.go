@@ -44,6 +44,8 @@ type ConversationStore interface {
 	// writes the members first: where there is a conversation's row, its members
 	// are there.
 	Project(ctx context.Context, conversations []im.Conversation, members []im.Member) error
+	// StaysAt returns the stays that hold an event, ended ones included, in any order.
+	StaysAt(ctx context.Context, ref im.EventRef) ([]im.Member, error)
 	// UsersByID returns the users that exist among ids, in any order.
 	UsersByID(ctx context.Context, ids []string) ([]im.User, error)
 }

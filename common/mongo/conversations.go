@@ -66,15 +66,40 @@ func (s *Store) Conversations(ctx context.Context, ids []string) ([]im.Conversat
 	err = each(len(ids), func(i int) error {
 		row, exists := rows[ids[i]]
 		states[i].ID = ids[i]
-		if !exists {
+		if exists {
+			states[i].Conversation, states[i].Exists, states[i].Members = row.conversation(), true, members[ids[i]]
+		} else if kind, _ := im.ConversationTypeOf(ids[i]); kind != im.Group {
 			return nil
 		}
-		states[i].Conversation, states[i].Exists, states[i].Members = row.conversation(), true, members[ids[i]]
 		newest, err := s.newest(ctx, ids[i], 1, im.Forever)
-		states[i].Head = newest.Seq
+		if states[i].Head = newest.Seq; err != nil || newest.Seq <= states[i].AppliedSeq {
+			return err
+		}
+		states[i].Changes, err = s.changes(ctx, ids[i], states[i].AppliedSeq)
 		return err
 	})
 	return states, wrap("read heads of conversations", err)
+}
+
+// changes returns the events of a conversation above a seq that are no messages.
+func (s *Store) changes(ctx context.Context, id string, after int64) ([]im.Event, error) {
+	filter := ofConversation(id, bson.D{{Key: "$gt", Value: after}})
+	filter = append(filter, bson.E{Key: "kind", Value: bson.D{{Key: "$ne", Value: im.KindMessage}}})
+	return s.findEvents(ctx, "read changes", query{filter: filter, sort: ascending("seq")})
+}
+
+// StaysAt returns the stays that hold an event, ended ones included.
+func (s *Store) StaysAt(ctx context.Context, ref im.EventRef) ([]im.Member, error) {
+	rows, err := find[memberDocument](ctx, s.members, query{filter: bson.D{
+		{Key: "conversation_id", Value: ref.ConversationID},
+		{Key: "left_seq", Value: bson.D{{Key: "$gte", Value: ref.Seq}}},
+		{Key: "joined_seq", Value: bson.D{{Key: "$lte", Value: ref.Seq}}},
+	}})
+	stays := make([]im.Member, len(rows))
+	for i := range rows {
+		stays[i] = rows[i].member()
+	}
+	return stays, wrap("read stays at an event", err)
 }
 
 func (s *Store) conversationRows(ctx context.Context, ids []string) (map[string]conversationDocument, error) {

@@ -12,7 +12,10 @@ const (
 	selectHead    = "SELECT max(seq) FROM messages WHERE conversation = ?"
 	memberColumns = "joined_seq, left_seq, role, muted_until_ms, blocked, seq"
 	selectPresent = "SELECT user, " + memberColumns + " FROM members WHERE conversation = ? AND left_seq = ?"
-	selectStays   = "SELECT user, " + memberColumns + ` FROM members
+	selectStaysAt = "SELECT user, " + memberColumns + " FROM members WHERE conversation = ? AND joined_seq <= ? AND left_seq >= ?"
+	selectChanges = "SELECT " + eventColumns + ` FROM messages e
+		WHERE e.conversation = ? AND e.seq > ? AND e.kind <> 1 ORDER BY e.seq`
+	selectStays = "SELECT user, " + memberColumns + ` FROM members
 		WHERE conversation = ? AND user = ? ORDER BY joined_seq`
 
 	// Settings are those of the highest applied_seq; type, key and creation are
@@ -55,14 +58,32 @@ func (s *Store) loadState(c *conn, id string, state *im.ConversationState) error
 		return err
 	}
 	state.Exists, err = loadConversation(c, key, &state.Conversation)
-	if err != nil || !state.Exists {
+	if kind, _ := im.ConversationTypeOf(id); err != nil || !state.Exists && kind != im.Group {
 		return err
 	}
 	if _, err := c.one(selectHead, func(r row) { state.Head = r.int(0) }, key); err != nil {
 		return err
 	}
+	if state.Head > state.AppliedSeq {
+		if state.Changes, err = s.appendEvents(nil, c, id, selectChanges, key, state.AppliedSeq); err != nil {
+			return err
+		}
+	}
 	state.Members, err = s.members(c, id, selectPresent, key, int64(im.Forever))
 	return err
+}
+
+// StaysAt returns the stays that hold an event, ended ones included.
+func (s *Store) StaysAt(ctx context.Context, ref im.EventRef) (stays []im.Member, err error) {
+	err = s.read(ctx, "read stays at an event", func(c *conn) error {
+		key, err := s.conversations.key(c, ref.ConversationID)
+		if err != nil {
+			return err
+		}
+		stays, err = s.members(c, ref.ConversationID, selectStaysAt, key, ref.Seq, ref.Seq)
+		return err
+	})
+	return stays, err
 }
 
 // loadConversation fills in everything but the id.

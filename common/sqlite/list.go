@@ -129,6 +129,7 @@ func (s *Store) view(c *conn, user int64, userID string, p place) (view im.Conve
 	if err != nil {
 		return view, err
 	}
+	view.Present = slices.ContainsFunc(stays, func(m im.Member) bool { return m.LeftSeq == im.Forever })
 	last, _, err := s.history(c, p.key, im.EventRange{ConversationID: p.id, Limit: 1, Stays: stays})
 	if len(last) > 0 {
 		view.Last = &last[0]

@@ -15,6 +15,9 @@ var conversationTests = []testCase{
 	{"take each column only upwards", projectedLate},
 	{"take members only when newer", projectedMembers},
 	{"have the head of their messages", headOfMessages},
+	{"have the changes that are not applied", unappliedChanges},
+	{"of a group have its events before its row", groupWithoutRow},
+	{"know who was there at an event", staysAtEvents},
 	{"projected by many at once end at the newest", projectedTogether},
 }
 
@@ -110,6 +113,58 @@ func headOfMessages(t *testing.T, s StoreUnderTest) {
 	must(t, err)
 	equal(t, "head", states[0].Head, int64(12))
 	equal(t, "hint", states[0].LastSeq, int64(0))
+}
+
+// changed makes an event that is no message of one.
+func changed(event im.Event) im.Event {
+	event.Kind, event.Counted, event.Body = im.KindMembership, false, []byte("change")
+	return event
+}
+
+func unappliedChanges(t *testing.T, s StoreUnderTest) {
+	id := direct(t, s, "u", "v")
+	events := messages(id, "u", 1, 6)
+	events[1], events[3], events[4] = changed(events[1]), changed(events[3]), changed(events[4])
+	must(t, s.InsertEvents(background(), events, nil))
+	applied := func(upto int64) []im.Event {
+		must(t, s.Project(background(), []im.Conversation{{ID: id, AppliedSeq: upto}}, nil))
+		states, err := s.Conversations(background(), []string{id})
+		must(t, err)
+		return states[0].Changes
+	}
+	equal(t, "above 2", applied(2), []im.Event{events[3], events[4]})
+	equal(t, "above 4", applied(4), []im.Event{events[4]})
+	equal(t, "above 5", len(applied(5)), 0)
+	equal(t, "above 6", len(applied(6)), 0)
+}
+
+// A group begins with an event: who stored it may have died before its row was made.
+func groupWithoutRow(t *testing.T, s StoreUnderTest) {
+	id := im.GroupConversation("g")
+	event := changed(messages(id, "u", 1, 1)[0])
+	must(t, s.InsertEvents(background(), []im.Event{event}, nil))
+	states, err := s.Conversations(background(), []string{id})
+	must(t, err)
+	equal(t, "state", states[0], im.ConversationState{
+		Conversation: im.Conversation{ID: id}, Head: 1, Changes: []im.Event{event},
+	})
+}
+
+func staysAtEvents(t *testing.T, s StoreUnderTest) {
+	id, other := im.GroupConversation("g"), im.GroupConversation("h")
+	stay := func(id, user string, joined, left int64) im.Member {
+		return im.Member{ConversationID: id, UserID: user, JoinedSeq: joined, LeftSeq: left, Role: "member", Seq: joined}
+	}
+	a, b := stay(id, "a", 1, im.Forever), stay(id, "b", 2, 4)
+	again, c := stay(id, "b", 6, im.Forever), stay(id, "c", 3, 3)
+	must(t, s.Project(background(), []im.Conversation{{ID: id, Type: im.Group, Key: "g", AppliedSeq: 6}},
+		[]im.Member{a, b, again, c, stay(other, "x", 1, im.Forever)}))
+	for seq, want := range map[int64][]im.Member{1: {a}, 2: {a, b}, 3: {a, b, c}, 4: {a, b}, 5: {a}, 6: {a, again}, 9: {a, again}} {
+		got, err := s.StaysAt(background(), im.EventRef{ConversationID: id, Seq: seq})
+		must(t, err)
+		sortMembers(got)
+		equal(t, fmt.Sprint("at ", seq), got, want)
+	}
 }
 
 func projectedTogether(t *testing.T, s StoreUnderTest) {

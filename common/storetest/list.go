@@ -94,9 +94,11 @@ func listStays(t *testing.T, s StoreUnderTest) {
 	equal(t, "head of gone", gone.Head, int64(4))
 	equal(t, "time of gone", gone.LastAtMs, events[3].AtMs)
 	equal(t, "last of gone", gone.Last.Seq, int64(3))
+	equal(t, "gone is there", gone.Present, false)
 	back := listed(t, s, "back")[0]
 	equal(t, "head of back", back.Head, int64(8))
 	equal(t, "last of back", back.Last.Seq, int64(3))
+	equal(t, "back is there", back.Present, true)
 	equal(t, "unread of back", back.Unread, 4)
 	equal(t, "lines of back", len(listed(t, s, "back")), 1)
 	equal(t, "lines of late", len(listed(t, s, "late")), 0)

@@ -135,6 +135,11 @@ func (o *Outage) EventsAfter(ctx context.Context, id string, after int64, limit 
 	return through(ctx, o, "EventsAfter", func() ([]im.Event, error) { return o.store.EventsAfter(ctx, id, after, limit) })
 }
 
+// StaysAt is the store's.
+func (o *Outage) StaysAt(ctx context.Context, ref im.EventRef) ([]im.Member, error) {
+	return through(ctx, o, "StaysAt", func() ([]im.Member, error) { return o.store.StaysAt(ctx, ref) })
+}
+
 // Conversations is the store's.
 func (o *Outage) Conversations(ctx context.Context, ids []string) ([]im.ConversationState, error) {
 	return through(ctx, o, "Conversations", func() ([]im.ConversationState, error) { return o.store.Conversations(ctx, ids) })

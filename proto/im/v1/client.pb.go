@@ -2676,7 +2676,8 @@ type Membership struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	ConversationId  string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
 	ConversationSeq int64                  `protobuf:"varint,2,opt,name=conversation_seq,json=conversationSeq,proto3" json:"conversation_seq,omitempty"`
-	// created, joined, left, removed, role, muted, owner, changed or dissolved.
+	// created, joined, left, removed, role, muted, owner, changed or dissolved; requested
+	// and refused, which only the owner, the admins and who is refused are told.
 	Action        string           `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
 	UserIds       []string         `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	By            string           `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`

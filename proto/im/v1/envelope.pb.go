@@ -104,7 +104,8 @@ type Command struct {
 	PeerId string `protobuf:"bytes,8,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
 	// The event kind that it becomes: message, ...
 	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
-	// For kind message: an encoded Message holding content and attributes only.
+	// For kind message: an encoded Message holding content and attributes only. For
+	// kind membership: an encoded Membership holding action, user_ids and data only.
 	Body []byte `protobuf:"bytes,10,opt,name=body,proto3" json:"body,omitempty"`
 	// First 8 bytes of SHA-256 over the canonical content and attributes.
 	Hash     uint64 `protobuf:"fixed64,11,opt,name=hash,proto3" json:"hash,omitempty"`
@@ -118,7 +119,9 @@ type Command struct {
 	// B3 single header of the accept span.
 	B3 string `protobuf:"bytes,18,opt,name=b3,proto3" json:"b3,omitempty"`
 	// It comes from the quarantine.
-	Late          bool `protobuf:"varint,19,opt,name=late,proto3" json:"late,omitempty"`
+	Late bool `protobuf:"varint,19,opt,name=late,proto3" json:"late,omitempty"`
+	// Of a group that is made: its group_id.
+	GroupId       string `protobuf:"bytes,20,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +289,178 @@ func (x *Command) GetLate() bool {
 	return false
 }
 
+func (x *Command) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+// GroupSettings is what a group's conversation row keeps of its settings.
+type GroupSettings struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Name         string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	AvatarFileId string                 `protobuf:"bytes,2,opt,name=avatar_file_id,json=avatarFileId,proto3" json:"avatar_file_id,omitempty"`
+	Announcement string                 `protobuf:"bytes,3,opt,name=announcement,proto3" json:"announcement,omitempty"`
+	// joined or all: what a new member may read of what was before.
+	History string `protobuf:"bytes,4,opt,name=history,proto3" json:"history,omitempty"`
+	// invite, request, open or closed: how one comes in.
+	Join string `protobuf:"bytes,5,opt,name=join,proto3" json:"join,omitempty"`
+	// Only the owner and admins may send.
+	MuteAll   bool `protobuf:"varint,6,opt,name=mute_all,json=muteAll,proto3" json:"mute_all,omitempty"`
+	Dissolved bool `protobuf:"varint,7,opt,name=dissolved,proto3" json:"dissolved,omitempty"`
+	// Who has asked to come in and has no answer, the oldest first.
+	Requests      []*JoinRequest `protobuf:"bytes,8,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupSettings) Reset() {
+	*x = GroupSettings{}
+	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupSettings) ProtoMessage() {}
+
+func (x *GroupSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupSettings.ProtoReflect.Descriptor instead.
+func (*GroupSettings) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GroupSettings) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupSettings) GetAvatarFileId() string {
+	if x != nil {
+		return x.AvatarFileId
+	}
+	return ""
+}
+
+func (x *GroupSettings) GetAnnouncement() string {
+	if x != nil {
+		return x.Announcement
+	}
+	return ""
+}
+
+func (x *GroupSettings) GetHistory() string {
+	if x != nil {
+		return x.History
+	}
+	return ""
+}
+
+func (x *GroupSettings) GetJoin() string {
+	if x != nil {
+		return x.Join
+	}
+	return ""
+}
+
+func (x *GroupSettings) GetMuteAll() bool {
+	if x != nil {
+		return x.MuteAll
+	}
+	return false
+}
+
+func (x *GroupSettings) GetDissolved() bool {
+	if x != nil {
+		return x.Dissolved
+	}
+	return false
+}
+
+func (x *GroupSettings) GetRequests() []*JoinRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+type JoinRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	AtMs          int64                  `protobuf:"varint,3,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRequest) Reset() {
+	*x = JoinRequest{}
+	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRequest) ProtoMessage() {}
+
+func (x *JoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
+func (*JoinRequest) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *JoinRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
 // Event is a row of messages on its way to the inboxes.
 type Event struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -314,7 +489,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +501,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +514,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{2}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Event) GetId() int64 {
@@ -485,7 +660,7 @@ type ReceiptEvent struct {
 
 func (x *ReceiptEvent) Reset() {
 	*x = ReceiptEvent{}
-	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +672,7 @@ func (x *ReceiptEvent) String() string {
 func (*ReceiptEvent) ProtoMessage() {}
 
 func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +685,7 @@ func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptEvent.ProtoReflect.Descriptor instead.
 func (*ReceiptEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{3}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReceiptEvent) GetConversationId() string {
@@ -569,7 +744,7 @@ type ReadCommand struct {
 
 func (x *ReadCommand) Reset() {
 	*x = ReadCommand{}
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +756,7 @@ func (x *ReadCommand) String() string {
 func (*ReadCommand) ProtoMessage() {}
 
 func (x *ReadCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +769,7 @@ func (x *ReadCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadCommand.ProtoReflect.Descriptor instead.
 func (*ReadCommand) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReadCommand) GetOrigin() *Origin {
@@ -649,7 +824,7 @@ type InboxEnvelope struct {
 
 func (x *InboxEnvelope) Reset() {
 	*x = InboxEnvelope{}
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +836,7 @@ func (x *InboxEnvelope) String() string {
 func (*InboxEnvelope) ProtoMessage() {}
 
 func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +849,7 @@ func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxEnvelope.ProtoReflect.Descriptor instead.
 func (*InboxEnvelope) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *InboxEnvelope) GetWhat() isInboxEnvelope_What {
@@ -750,7 +925,7 @@ type InboxPack struct {
 
 func (x *InboxPack) Reset() {
 	*x = InboxPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +937,7 @@ func (x *InboxPack) String() string {
 func (*InboxPack) ProtoMessage() {}
 
 func (x *InboxPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +950,7 @@ func (x *InboxPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxPack.ProtoReflect.Descriptor instead.
 func (*InboxPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *InboxPack) GetEnvelopes() []*InboxEnvelope {
@@ -795,7 +970,7 @@ type CommandPack struct {
 
 func (x *CommandPack) Reset() {
 	*x = CommandPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +982,7 @@ func (x *CommandPack) String() string {
 func (*CommandPack) ProtoMessage() {}
 
 func (x *CommandPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +995,7 @@ func (x *CommandPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandPack.ProtoReflect.Descriptor instead.
 func (*CommandPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CommandPack) GetCommands() []*Command {
@@ -838,7 +1013,7 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x06Origin\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x18\n" +
 	"\asession\x18\x02 \x01(\x04R\asession\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\x04R\arequest\"\xa2\x04\n" +
+	"\arequest\x18\x03 \x01(\x04R\arequest\"\xbd\x04\n" +
 	"\aCommand\x12%\n" +
 	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -859,7 +1034,21 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\ttarget_id\x18\x10 \x01(\x03R\btargetId\x12\x1b\n" +
 	"\tthread_id\x18\x11 \x01(\x03R\bthreadId\x12\x0e\n" +
 	"\x02b3\x18\x12 \x01(\tR\x02b3\x12\x12\n" +
-	"\x04late\x18\x13 \x01(\bR\x04late\"\xee\x03\n" +
+	"\x04late\x18\x13 \x01(\bR\x04late\x12\x19\n" +
+	"\bgroup_id\x18\x14 \x01(\tR\agroupId\"\x84\x02\n" +
+	"\rGroupSettings\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
+	"\x0eavatar_file_id\x18\x02 \x01(\tR\favatarFileId\x12\"\n" +
+	"\fannouncement\x18\x03 \x01(\tR\fannouncement\x12\x18\n" +
+	"\ahistory\x18\x04 \x01(\tR\ahistory\x12\x12\n" +
+	"\x04join\x18\x05 \x01(\tR\x04join\x12\x19\n" +
+	"\bmute_all\x18\x06 \x01(\bR\amuteAll\x12\x1c\n" +
+	"\tdissolved\x18\a \x01(\bR\tdissolved\x12.\n" +
+	"\brequests\x18\b \x03(\v2\x12.im.v1.JoinRequestR\brequests\"O\n" +
+	"\vJoinRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x13\n" +
+	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\"\xee\x03\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12'\n" +
 	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12+\n" +
@@ -916,30 +1105,33 @@ func file_im_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_im_v1_envelope_proto_rawDescData
 }
 
-var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_im_v1_envelope_proto_goTypes = []any{
 	(*Origin)(nil),        // 0: im.v1.Origin
 	(*Command)(nil),       // 1: im.v1.Command
-	(*Event)(nil),         // 2: im.v1.Event
-	(*ReceiptEvent)(nil),  // 3: im.v1.ReceiptEvent
-	(*ReadCommand)(nil),   // 4: im.v1.ReadCommand
-	(*InboxEnvelope)(nil), // 5: im.v1.InboxEnvelope
-	(*InboxPack)(nil),     // 6: im.v1.InboxPack
-	(*CommandPack)(nil),   // 7: im.v1.CommandPack
+	(*GroupSettings)(nil), // 2: im.v1.GroupSettings
+	(*JoinRequest)(nil),   // 3: im.v1.JoinRequest
+	(*Event)(nil),         // 4: im.v1.Event
+	(*ReceiptEvent)(nil),  // 5: im.v1.ReceiptEvent
+	(*ReadCommand)(nil),   // 6: im.v1.ReadCommand
+	(*InboxEnvelope)(nil), // 7: im.v1.InboxEnvelope
+	(*InboxPack)(nil),     // 8: im.v1.InboxPack
+	(*CommandPack)(nil),   // 9: im.v1.CommandPack
 }
 var file_im_v1_envelope_proto_depIdxs = []int32{
 	0, // 0: im.v1.Command.origin:type_name -> im.v1.Origin
-	0, // 1: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
-	2, // 2: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
-	3, // 3: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
-	4, // 4: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
-	5, // 5: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
-	1, // 6: im.v1.CommandPack.commands:type_name -> im.v1.Command
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	3, // 1: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
+	0, // 2: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
+	4, // 3: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
+	5, // 4: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
+	6, // 5: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
+	7, // 6: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
+	1, // 7: im.v1.CommandPack.commands:type_name -> im.v1.Command
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_envelope_proto_init() }
@@ -947,7 +1139,7 @@ func file_im_v1_envelope_proto_init() {
 	if File_im_v1_envelope_proto != nil {
 		return
 	}
-	file_im_v1_envelope_proto_msgTypes[5].OneofWrappers = []any{
+	file_im_v1_envelope_proto_msgTypes[7].OneofWrappers = []any{
 		(*InboxEnvelope_Event)(nil),
 		(*InboxEnvelope_Receipt)(nil),
 		(*InboxEnvelope_Read)(nil),
@@ -958,7 +1150,7 @@ func file_im_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_envelope_proto_rawDesc), len(file_im_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

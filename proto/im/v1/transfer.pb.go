@@ -252,7 +252,7 @@ func (x *Hello) GetRole() string {
 	return ""
 }
 
-// Publish hands a client's request to accept. Exactly one of send, read.
+// Publish hands a client's request to accept.
 type Publish struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Session  uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -264,10 +264,11 @@ type Publish struct {
 	//	*Publish_Send
 	//	*Publish_Read
 	//	*Publish_Signal
+	//	*Publish_Change
 	What isPublish_What `protobuf_oneof:"what"`
 	// B3 single header of the gateway's span, else empty.
 	B3 string `protobuf:"bytes,8,opt,name=b3,proto3" json:"b3,omitempty"`
-	// A send without a client_msg_id gets one (HTTP); otherwise it is invalid.
+	// A send or change without an id of the client's gets one (HTTP); otherwise it is invalid.
 	StampClientId bool `protobuf:"varint,9,opt,name=stamp_client_id,json=stampClientId,proto3" json:"stamp_client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -365,6 +366,15 @@ func (x *Publish) GetSignal() []byte {
 	return nil
 }
 
+func (x *Publish) GetChange() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Publish_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
 func (x *Publish) GetB3() string {
 	if x != nil {
 		return x.B3
@@ -398,11 +408,83 @@ type Publish_Signal struct {
 	Signal []byte `protobuf:"bytes,7,opt,name=signal,proto3,oneof"`
 }
 
+type Publish_Change struct {
+	// An encoded GroupChange.
+	Change []byte `protobuf:"bytes,10,opt,name=change,proto3,oneof"`
+}
+
 func (*Publish_Send) isPublish_What() {}
 
 func (*Publish_Read) isPublish_What() {}
 
 func (*Publish_Signal) isPublish_What() {}
+
+func (*Publish_Change) isPublish_What() {}
+
+// GroupChange is what a user wants to be done to a group. It is answered as a send,
+// with a message_id of 0 where there was nothing to do.
+type GroupChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a client_msg_id.
+	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	GroupId  string `protobuf:"bytes,2,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// Its action, user_ids and data. Beside the actions of an entry: requested, to be let
+	// in; accepted and refused, the answers to that.
+	Membership    *Membership `protobuf:"bytes,3,opt,name=membership,proto3" json:"membership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChange) Reset() {
+	*x = GroupChange{}
+	mi := &file_im_v1_transfer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChange) ProtoMessage() {}
+
+func (x *GroupChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
+func (*GroupChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GroupChange) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *GroupChange) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GroupChange) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
 
 // Generation orders the attaches of one user: (term of the owner, counter).
 type Generation struct {
@@ -415,7 +497,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_im_v1_transfer_proto_msgTypes[4]
+	mi := &file_im_v1_transfer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +509,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[4]
+	mi := &file_im_v1_transfer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +522,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{4}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Generation) GetTerm() int64 {
@@ -471,7 +553,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	mi := &file_im_v1_transfer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +565,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	mi := &file_im_v1_transfer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +578,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{5}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Attach) GetSession() uint64 {
@@ -548,7 +630,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +642,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +655,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{6}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Attached) GetSession() uint64 {
@@ -614,7 +696,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +708,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +721,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Detach) GetSession() uint64 {
@@ -673,7 +755,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +767,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +780,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Acked) GetSession() uint64 {
@@ -753,7 +835,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +847,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +860,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeadRequest) GetSession() uint64 {
@@ -809,7 +891,7 @@ type HeadOf struct {
 
 func (x *HeadOf) Reset() {
 	*x = HeadOf{}
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +903,7 @@ func (x *HeadOf) String() string {
 func (*HeadOf) ProtoMessage() {}
 
 func (x *HeadOf) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +916,7 @@ func (x *HeadOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadOf.ProtoReflect.Descriptor instead.
 func (*HeadOf) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeadOf) GetSession() uint64 {
@@ -870,7 +952,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +964,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +977,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ownership) GetPartition() int32 {
@@ -936,7 +1018,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1030,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1043,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reply) GetSession() uint64 {
@@ -1060,7 +1142,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1154,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1167,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Target) GetSession() uint64 {
@@ -1119,7 +1201,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1213,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1226,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Push) GetWhat() isPush_What {
@@ -1232,7 +1314,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1326,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1339,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Kicked) GetSession() uint64 {
@@ -1294,7 +1376,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1388,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1401,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoginRequest) GetAuth() *Auth {
@@ -1362,7 +1444,7 @@ type LoginReply struct {
 
 func (x *LoginReply) Reset() {
 	*x = LoginReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1456,7 @@ func (x *LoginReply) String() string {
 func (*LoginReply) ProtoMessage() {}
 
 func (x *LoginReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1469,7 @@ func (x *LoginReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginReply.ProtoReflect.Descriptor instead.
 func (*LoginReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoginReply) GetError() *Error {
@@ -1470,7 +1552,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1564,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1577,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PullRequest) GetUserId() string {
@@ -1556,7 +1638,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1650,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1663,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PullReply) GetEntries() [][]byte {
@@ -1646,7 +1728,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1740,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1753,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KickRequest) GetUserId() string {
@@ -1711,7 +1793,7 @@ type KickReply struct {
 
 func (x *KickReply) Reset() {
 	*x = KickReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1805,7 @@ func (x *KickReply) String() string {
 func (*KickReply) ProtoMessage() {}
 
 func (x *KickReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1818,7 @@ func (x *KickReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickReply.ProtoReflect.Descriptor instead.
 func (*KickReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KickReply) GetClosed() int32 {
@@ -1770,7 +1852,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\"8\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\"\xf9\x01\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"\x93\x02\n" +
 	"\aPublish\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\x04R\arequest\x12\x17\n" +
@@ -1778,10 +1860,18 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\tdevice_id\x18\x04 \x01(\tR\bdeviceId\x12\x14\n" +
 	"\x04send\x18\x05 \x01(\fH\x00R\x04send\x12\x14\n" +
 	"\x04read\x18\x06 \x01(\fH\x00R\x04read\x12\x18\n" +
-	"\x06signal\x18\a \x01(\fH\x00R\x06signal\x12\x0e\n" +
+	"\x06signal\x18\a \x01(\fH\x00R\x06signal\x12\x18\n" +
+	"\x06change\x18\n" +
+	" \x01(\fH\x00R\x06change\x12\x0e\n" +
 	"\x02b3\x18\b \x01(\tR\x02b3\x12&\n" +
 	"\x0fstamp_client_id\x18\t \x01(\bR\rstampClientIdB\x06\n" +
-	"\x04what\":\n" +
+	"\x04what\"x\n" +
+	"\vGroupChange\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x19\n" +
+	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x121\n" +
+	"\n" +
+	"membership\x18\x03 \x01(\v2\x11.im.v1.MembershipR\n" +
+	"membership\":\n" +
 	"\n" +
 	"Generation\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x18\n" +
@@ -1905,72 +1995,75 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_im_v1_transfer_proto_goTypes = []any{
 	(*ToTransfer)(nil),   // 0: im.v1.ToTransfer
 	(*ToGateway)(nil),    // 1: im.v1.ToGateway
 	(*Hello)(nil),        // 2: im.v1.Hello
 	(*Publish)(nil),      // 3: im.v1.Publish
-	(*Generation)(nil),   // 4: im.v1.Generation
-	(*Attach)(nil),       // 5: im.v1.Attach
-	(*Attached)(nil),     // 6: im.v1.Attached
-	(*Detach)(nil),       // 7: im.v1.Detach
-	(*Acked)(nil),        // 8: im.v1.Acked
-	(*HeadRequest)(nil),  // 9: im.v1.HeadRequest
-	(*HeadOf)(nil),       // 10: im.v1.HeadOf
-	(*Ownership)(nil),    // 11: im.v1.Ownership
-	(*Reply)(nil),        // 12: im.v1.Reply
-	(*Target)(nil),       // 13: im.v1.Target
-	(*Push)(nil),         // 14: im.v1.Push
-	(*Kicked)(nil),       // 15: im.v1.Kicked
-	(*LoginRequest)(nil), // 16: im.v1.LoginRequest
-	(*LoginReply)(nil),   // 17: im.v1.LoginReply
-	(*PullRequest)(nil),  // 18: im.v1.PullRequest
-	(*PullReply)(nil),    // 19: im.v1.PullReply
-	(*KickRequest)(nil),  // 20: im.v1.KickRequest
-	(*KickReply)(nil),    // 21: im.v1.KickReply
-	(*SendAck)(nil),      // 22: im.v1.SendAck
-	(*Error)(nil),        // 23: im.v1.Error
-	(*ReadReply)(nil),    // 24: im.v1.ReadReply
-	(*AckReply)(nil),     // 25: im.v1.AckReply
-	(*Auth)(nil),         // 26: im.v1.Auth
+	(*GroupChange)(nil),  // 4: im.v1.GroupChange
+	(*Generation)(nil),   // 5: im.v1.Generation
+	(*Attach)(nil),       // 6: im.v1.Attach
+	(*Attached)(nil),     // 7: im.v1.Attached
+	(*Detach)(nil),       // 8: im.v1.Detach
+	(*Acked)(nil),        // 9: im.v1.Acked
+	(*HeadRequest)(nil),  // 10: im.v1.HeadRequest
+	(*HeadOf)(nil),       // 11: im.v1.HeadOf
+	(*Ownership)(nil),    // 12: im.v1.Ownership
+	(*Reply)(nil),        // 13: im.v1.Reply
+	(*Target)(nil),       // 14: im.v1.Target
+	(*Push)(nil),         // 15: im.v1.Push
+	(*Kicked)(nil),       // 16: im.v1.Kicked
+	(*LoginRequest)(nil), // 17: im.v1.LoginRequest
+	(*LoginReply)(nil),   // 18: im.v1.LoginReply
+	(*PullRequest)(nil),  // 19: im.v1.PullRequest
+	(*PullReply)(nil),    // 20: im.v1.PullReply
+	(*KickRequest)(nil),  // 21: im.v1.KickRequest
+	(*KickReply)(nil),    // 22: im.v1.KickReply
+	(*Membership)(nil),   // 23: im.v1.Membership
+	(*SendAck)(nil),      // 24: im.v1.SendAck
+	(*Error)(nil),        // 25: im.v1.Error
+	(*ReadReply)(nil),    // 26: im.v1.ReadReply
+	(*AckReply)(nil),     // 27: im.v1.AckReply
+	(*Auth)(nil),         // 28: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
 	3,  // 1: im.v1.ToTransfer.publishes:type_name -> im.v1.Publish
-	5,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
-	7,  // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
-	8,  // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
-	9,  // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
-	11, // 6: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
-	6,  // 7: im.v1.ToGateway.attached:type_name -> im.v1.Attached
-	12, // 8: im.v1.ToGateway.replies:type_name -> im.v1.Reply
-	14, // 9: im.v1.ToGateway.pushes:type_name -> im.v1.Push
-	10, // 10: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
-	15, // 11: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
-	4,  // 12: im.v1.Attach.generation:type_name -> im.v1.Generation
-	4,  // 13: im.v1.Attached.generation:type_name -> im.v1.Generation
-	22, // 14: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	23, // 15: im.v1.Reply.error:type_name -> im.v1.Error
-	24, // 16: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	25, // 17: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	13, // 18: im.v1.Push.targets:type_name -> im.v1.Target
-	26, // 19: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	23, // 20: im.v1.LoginReply.error:type_name -> im.v1.Error
-	23, // 21: im.v1.PullReply.error:type_name -> im.v1.Error
-	0,  // 22: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	16, // 23: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	18, // 24: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	20, // 25: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	1,  // 26: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	17, // 27: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	19, // 28: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	21, // 29: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	26, // [26:30] is the sub-list for method output_type
-	22, // [22:26] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	6,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
+	8,  // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
+	9,  // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
+	10, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
+	12, // 6: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
+	7,  // 7: im.v1.ToGateway.attached:type_name -> im.v1.Attached
+	13, // 8: im.v1.ToGateway.replies:type_name -> im.v1.Reply
+	15, // 9: im.v1.ToGateway.pushes:type_name -> im.v1.Push
+	11, // 10: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
+	16, // 11: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
+	23, // 12: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	5,  // 13: im.v1.Attach.generation:type_name -> im.v1.Generation
+	5,  // 14: im.v1.Attached.generation:type_name -> im.v1.Generation
+	24, // 15: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	25, // 16: im.v1.Reply.error:type_name -> im.v1.Error
+	26, // 17: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	27, // 18: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	14, // 19: im.v1.Push.targets:type_name -> im.v1.Target
+	28, // 20: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	25, // 21: im.v1.LoginReply.error:type_name -> im.v1.Error
+	25, // 22: im.v1.PullReply.error:type_name -> im.v1.Error
+	0,  // 23: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	17, // 24: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	19, // 25: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	21, // 26: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	1,  // 27: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	18, // 28: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	20, // 29: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	22, // 30: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
@@ -1983,26 +2076,27 @@ func file_im_v1_transfer_proto_init() {
 		(*Publish_Send)(nil),
 		(*Publish_Read)(nil),
 		(*Publish_Signal)(nil),
+		(*Publish_Change)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[12].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[13].OneofWrappers = []any{
 		(*Reply_SendAck)(nil),
 		(*Reply_Error)(nil),
 		(*Reply_ReadReply)(nil),
 		(*Reply_AckReply)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[14].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[15].OneofWrappers = []any{
 		(*Push_Entry)(nil),
 		(*Push_Signal)(nil),
 		(*Push_HeadOnly)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[18].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
