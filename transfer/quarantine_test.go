@@ -95,8 +95,9 @@ func TestWhatCanNotBeDecodedIsKept(t *testing.T) {
 // what it delivers says that it is late, when it is pushed and ever after.
 func TestAReplayedCommandComesLate(t *testing.T) {
 	onBothStores(t, func(t *testing.T, w *world) {
-		g := w.gate()
+		g, own := w.gate(), w.gate()
 		g.attach(1, "bob", "d1")
+		own.attach(2, "alice", "d1")
 		if ack := g.send("alice", text("bob", "m1", "", "in time")).GetSendAck(); ack.GetConversationSeq() != 1 {
 			t.Fatalf("ack: %v", ack)
 		}
@@ -119,6 +120,9 @@ func TestAReplayedCommandComesLate(t *testing.T) {
 			if e := recv(t, g.pushes).entry; e.Seq != want.seq || e.Late != want.late {
 				t.Errorf("pushed %v, want seq %d, late %v", e, want.seq, want.late)
 			}
+		}
+		for range 3 {
+			recv(t, own.pushes)
 		}
 		checkLate(t, w, "bob", "false true false")
 		checkLate(t, w, "alice", "false true false")

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -355,7 +356,7 @@ func (s *sequencer) reply(batch []*pending) {
 			continue
 		}
 		p.answered = true
-		if p.refusal == errNothingToDo {
+		if errors.Is(p.refusal, errNothingToDo) {
 			answer(p.command.Origin, doneAlready(p))
 			continue
 		}
