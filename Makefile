@@ -20,7 +20,17 @@ RESULT := bench/results/micro.txt
 DATA ?=
 CLUSTER ?=
 
-.PHONY: help run cluster cluster-bench test lint fmt proto bench bench-table
+# Of soak: embedded or cluster, how long, the seed of all that happens, and further
+# flags of im check.
+SYSTEM ?= cluster
+DURATION ?= 65m
+SEED ?= 1
+SOAK ?=
+REPORT = docs/reports/soak-$(SYSTEM)
+LOAD_cluster = --faults all --faults-every 3s --users 60 --rate 270
+LOAD_embedded = --faults kill --faults-every 4s --users 40 --devices 3 --rate 400
+
+.PHONY: help run cluster cluster-bench test soak lint fmt proto bench bench-table
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +48,11 @@ cluster-bench: ## measure the engines alone and the cluster on them, on a machin
 
 test: ## run all tests with the race detector; says what was skipped
 	@bash test/run
+
+# exec, as above: Ctrl-C ends the check, and with it everything that it has started.
+soak: ## break a system again and again for an hour and judge it, into docs/reports; SYSTEM=embedded, DURATION=10m, SEED=7
+	@go build -o im ./cmd/im && exec ./im check --local $(SYSTEM) $(LOAD_$(SYSTEM)) --duration $(DURATION) --seed $(SEED) --patience 3m $(SOAK) \
+		--json $(REPORT).json --html $(REPORT).html > $(REPORT).txt
 
 lint: ## check the code and the .proto files, and that these break no client
 	$(TOOL) golangci-lint run ./...

@@ -9,7 +9,8 @@ type Fault struct {
 	At     time.Duration `json:"at_ns"`  // since the start of the run
 	Until  time.Duration `json:"until_ns"`
 	// Recovery is how long after Until acks and deliveries were back at 90 % of the
-	// rates that they had before At; nil where they were not before the load ended.
+	// rates that they had before At, whatever else was done to the system meanwhile;
+	// nil where they were not before the load ended.
 	Recovery *time.Duration `json:"recovery_ns"`
 }
 
@@ -20,29 +21,29 @@ const (
 	recovered  = 0.9
 )
 
-// Recoveries finds the recovery of each fault; they are in the order of their times.
-// The load ended at the time given. The time before a fault leaves out the one before
-// it, if it can.
-func (t *Timeline) Recoveries(faults []Fault, end time.Duration) {
-	var healthy time.Duration // since when
+// Recoveries finds the recovery of each fault; they are in the order of their times,
+// and may overlap. The load began and ended at the times given. Where there was no
+// second before a fault in which all others were over and recovered from, it is
+// compared with the rates of the whole load.
+func (t *Timeline) Recoveries(faults []Fault, begin, end time.Duration) {
+	healthy := begin // since when
 	for i := range faults {
 		f := &faults[i]
-		from := max(0, f.At-rateBefore)
-		if healthy > from && f.At-healthy >= rateAfter {
-			from = healthy
+		from, to := max(healthy, f.At-rateBefore), f.At
+		if to-from < rateAfter {
+			from, to = begin, end
 		}
-		f.Recovery = t.recovery(from, f.At, f.Until, end)
-		healthy = f.Until
+		f.Recovery = t.recovery(recovered*rate(t.acked, from, to), recovered*rate(t.delivered, from, to), f.Until, end)
 		if f.Recovery != nil {
-			healthy += *f.Recovery
+			healthy = max(healthy, f.Until+*f.Recovery)
+		} else {
+			healthy = end
 		}
 	}
 }
 
-// recovery returns how long after a fault's end both rates were what they had been
-// between two times.
-func (t *Timeline) recovery(from, at, until, end time.Duration) *time.Duration {
-	acked, delivered := recovered*rate(t.acked, from, at), recovered*rate(t.delivered, from, at)
+// recovery returns how long after a fault's end both rates were at least so high.
+func (t *Timeline) recovery(acked, delivered float64, until, end time.Duration) *time.Duration {
 	for now := until; now+rateAfter <= end; now += tenth {
 		if rate(t.acked, now, now+rateAfter) >= acked && rate(t.delivered, now, now+rateAfter) >= delivered {
 			took := now - until

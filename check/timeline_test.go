@@ -76,7 +76,7 @@ func TestTheRecoveryFromFaults(t *testing.T) {
 		{Kind: "kill -9", At: 15 * time.Second, Until: 16 * time.Second},
 	}
 
-	Measure(s.h).Recoveries(faults, 20*time.Second)
+	Measure(s.h).Recoveries(faults, 0, 20*time.Second)
 
 	if took := faults[0].Recovery; took == nil || *took < 1900*ms || *took > 2100*ms {
 		t.Errorf("the first recovery took %v, want 2 s", took)
@@ -86,8 +86,8 @@ func TestTheRecoveryFromFaults(t *testing.T) {
 	}
 }
 
-// A fault in the recovery from another is compared with the time before both, where
-// there is too little in between.
+// A fault in the recovery from another is compared with the whole load, where there
+// is too little in between.
 func TestAFaultSoonAfterAnother(t *testing.T) {
 	timeline := &Timeline{}
 	for i := range 200 {
@@ -99,7 +99,7 @@ func TestAFaultSoonAfterAnother(t *testing.T) {
 	}
 	second := time.Second
 	faults := []Fault{{At: 5 * second, Until: 6 * second}, {At: 6300 * time.Millisecond, Until: 7 * second}}
-	timeline.Recoveries(faults, 20*second)
+	timeline.Recoveries(faults, 0, 20*second)
 	if took := faults[1].Recovery; took == nil || *took != 0 {
 		t.Errorf("the second recovery took %v, want none", took)
 	}

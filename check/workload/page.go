@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/im-transfer/im/check"
@@ -22,7 +23,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	}
 	return page.Execute(w, map[string]any{
 		"Report": r, "Outcome": r.Outcome(), "Good": r.Outcome() == Kept, "Rows": r.rows(), "Plots": r.plots(), "Style": plot.Style,
-		"Kinds": r.Verdict.Kinds(), "Most": check.MaxViolations,
+		"Kinds": r.Verdict.Kinds(), "Most": check.MaxViolations, "Harm": slices.Concat(r.harm(byKind), r.harm(byTarget)),
 	})
 }
 
@@ -36,15 +37,15 @@ func (r *Report) plots() []plot.Plot {
 	deliveries := plot.Plot{Title: "Latency from send to delivery, where the device was not away by its own choice (ms)"}
 	sent, acked, delivered := curve("sent", "#8a8fa3"), curve("acknowledged", "#2f6fde"), curve("delivered", "#17803d")
 	ack50, ack99, del50, del99 := curve("p50", "#17803d"), curve("p99", "#d98a00"), curve("p50", "#17803d"), curve("p99", "#d98a00")
-	for _, s := range r.Seconds {
-		throughput.Times = append(throughput.Times, s.At)
-		add(&sent, float64(s.Sent))
-		add(&acked, float64(s.Acked))
-		add(&delivered, float64(s.Delivered))
-		add(&ack50, s.AckP50)
-		add(&ack99, s.AckP99)
-		add(&del50, s.DeliveryP50)
-		add(&del99, s.DeliveryP99)
+	for spell := range slices.Chunk(r.Seconds, len(r.Seconds)/mostPoints+1) {
+		throughput.Times = append(throughput.Times, spell[len(spell)-1].At)
+		add(&sent, mean(spell, func(s *check.Second) int { return s.Sent }))
+		add(&acked, mean(spell, func(s *check.Second) int { return s.Acked }))
+		add(&delivered, mean(spell, func(s *check.Second) int { return s.Delivered }))
+		add(&ack50, worst(spell, func(s *check.Second) float64 { return s.AckP50 }))
+		add(&ack99, worst(spell, func(s *check.Second) float64 { return s.AckP99 }))
+		add(&del50, worst(spell, func(s *check.Second) float64 { return s.DeliveryP50 }))
+		add(&del99, worst(spell, func(s *check.Second) float64 { return s.DeliveryP99 }))
 	}
 	throughput.Curves = []plot.Curve{sent, acked, delivered}
 	acks.Curves, deliveries.Curves = []plot.Curve{ack50, ack99}, []plot.Curve{del50, del99}
@@ -59,13 +60,37 @@ func curve(name, colour string) plot.Curve { return plot.Curve{Name: name, Colou
 
 func add(c *plot.Curve, value float64) { c.Values = append(c.Values, value) }
 
-// bands shades the faults.
+// mostPoints bounds the points of a curve: in a longer run each stands for several
+// seconds, with their mean rate and the worst of their latencies.
+const mostPoints = 1200
+
+func mean(spell []check.Second, of func(*check.Second) int) float64 {
+	sum := 0
+	for i := range spell {
+		sum += of(&spell[i])
+	}
+	return float64(sum) / float64(len(spell))
+}
+
+func worst(spell []check.Second, of func(*check.Second) float64) float64 {
+	most := 0.0
+	for i := range spell {
+		most = max(most, of(&spell[i]))
+	}
+	return most
+}
+
+// bands shades the times of faults; those that overlap are one.
 func (r *Report) bands() []plot.Band {
 	var bands []plot.Band
 	for _, f := range r.Faults {
-		bands = append(bands, plot.Band{
-			From: f.At.Seconds(), To: f.Until.Seconds(), Class: "fault", Text: f.Kind + " " + f.Target,
-		})
+		name, last := f.Kind+" "+f.Target, len(bands)-1
+		if last >= 0 && f.At.Seconds() <= bands[last].To {
+			bands[last].To = max(bands[last].To, f.Until.Seconds())
+			bands[last].Text += ", " + name
+			continue
+		}
+		bands = append(bands, plot.Band{From: f.At.Seconds(), To: f.Until.Seconds(), Class: "fault", Text: name})
 	}
 	return bands
 }

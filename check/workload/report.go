@@ -80,7 +80,7 @@ func (r *Report) judge(of *run, unread map[*user]error) {
 	}
 	r.Attempts, r.Actions, r.Sessions, r.Disconnects, r.Refusals = all.attempts, all.actions, all.sessions, all.disconnects, all.refused
 	r.Timeline = check.Measure(of.history)
-	r.Recoveries(r.Faults, r.Until)
+	r.Recoveries(r.Faults, r.From, r.Until)
 	r.Verdict = check.Judge(of.history)
 	if r.Verdict.Acknowledged == 0 {
 		r.Undecided = append(r.Undecided, "nothing was acknowledged")
@@ -127,8 +127,8 @@ func (r *Report) rows() []row {
 	addCounts(add, "sessions lost", r.Disconnects)
 	addCounts(add, "refusals", r.Refusals)
 	addCounts(add, "script", r.Actions)
-	for _, f := range r.faultRows() {
-		add("faults", "%s", f)
+	for _, f := range r.harm(byKind) {
+		add("faults", "%d %s, away for %s, at most %s: %s", f.Count, f.Name, f.Away.P50, f.Away.Max, f.Back())
 	}
 	for _, why := range r.Undecided {
 		add("undecided", "%s", why)
@@ -144,47 +144,6 @@ func addCounts[K ~string](add func(string, string, ...any), name string, counts 
 
 func latency(l check.Latency) string {
 	return fmt.Sprintf("p50 %.1f  p99 %.1f  max %.1f ms (%d)", l.P50, l.P99, l.Max, l.Count)
-}
-
-// faultRows sums up the faults by kind and target.
-func (r *Report) faultRows() []string {
-	type key struct{ kind, target string }
-	all := map[key][]check.Fault{}
-	var keys []key
-	for _, f := range r.Faults {
-		k := key{f.Kind, f.Target}
-		if all[k] == nil {
-			keys = append(keys, k)
-		}
-		all[k] = append(all[k], f)
-	}
-	var rows []string
-	for _, k := range keys {
-		rows = append(rows, fmt.Sprintf("%d %s %s: %s", len(all[k]), k.kind, k.target, recoveries(all[k])))
-	}
-	return rows
-}
-
-// recoveries sums up how long it took until the rates were back.
-func recoveries(faults []check.Fault) string {
-	var took []time.Duration
-	for _, f := range faults {
-		if f.Recovery != nil {
-			took = append(took, *f.Recovery)
-		}
-	}
-	if len(took) == 0 {
-		return "no recovery seen before the load ended"
-	}
-	slices.Sort(took)
-	text := fmt.Sprintf("recovered within %s", took[0])
-	if len(took) > 1 {
-		text += fmt.Sprintf(" to %s, median %s", took[len(took)-1], took[len(took)/2])
-	}
-	if missing := len(faults) - len(took); missing > 0 {
-		text += fmt.Sprintf("; %d not before the load ended", missing)
-	}
-	return text
 }
 
 // WriteText writes the report as a table, and the verdict.

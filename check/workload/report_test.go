@@ -92,7 +92,8 @@ func TestTheReportAsAPage(t *testing.T) {
 	for _, want := range []string{
 		"PROMISES BROKEN", "http://one:8080, http://two:8080", `<td class="name kind">loss</td>`, "arrived at 2 of 3 devices: not at bob/web",
 		"<td>2.404 s</td><td>ann/ios</td><td>acknowledged: id 7002, conversation seq 3</td>", `<rect class="fault" `,
-		"<title>kill -9 transfer-1</title>", "<td>1.5s</td>", "not before the load ended",
+		"<title>kill -9 transfer-1, pause etcd</title>", "<td>1.5s</td>",
+		"<tr><td>kill -9</td><td>2</td><td>1s</td><td>1s</td><td>1.5s</td><td>1.5s</td><td>1</td></tr>", "<tr><td>pause etcd</td><td>1</td>", "not before the load ended",
 	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, page.String())
@@ -102,6 +103,29 @@ func TestTheReportAsAPage(t *testing.T) {
 		if strings.Contains(page.String(), foreign) {
 			t.Errorf("the page asks for something else: %s", foreign)
 		}
+	}
+}
+
+// An hour with a fault every three seconds is still a page that one can send.
+func TestTheReportOfALongRunIsASmallPage(t *testing.T) {
+	report := sampleReport()
+	recovery := 1234 * time.Millisecond
+	for i := range 3900 {
+		report.Seconds = append(report.Seconds, check.Second{At: float64(i + 7), Sent: 250 + i%100, Acked: 240 + i%90, Delivered: 1000 + i, AckP99: 1.5 * float64(i)})
+		if i%3 == 0 {
+			at := time.Duration(i)*time.Second + 1234567
+			report.Faults = append(report.Faults, check.Fault{Kind: "long-pause", Target: "transfer-1", At: at, Until: at + 3456789123, Recovery: &recovery})
+		}
+	}
+	var page bytes.Buffer
+	if err := report.WriteHTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	if page.Len() > 1<<20 {
+		t.Errorf("the page has %d bytes", page.Len())
+	}
+	if !strings.Contains(page.String(), "<td>long-pause transfer-1</td><td>1300</td><td>3.46s</td>") {
+		t.Error("the faults are not summed up")
 	}
 }
 
