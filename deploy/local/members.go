@@ -32,7 +32,7 @@ func (c *Cluster) StartServers(ctx context.Context, settings map[string]string) 
 func (c *Cluster) setUp(settings map[string]string) {
 	c.settings = map[string]string{
 		"store.driver": "mongo", "store.uri": c.Mongo.URI(),
-		"queue.driver": "rabbitmq", "queue.uri": c.RabbitMQ.URI(),
+		"queue.driver": "rabbitmq", "queue.uri": c.QueueURI(),
 		"registry.driver": "etcd", "registry.uri": c.Etcd.URI(),
 		"cluster.secret": c.plan.ClusterSecret, "auth.secret": c.plan.AuthSecret, "http.service_key": c.plan.ServiceKey,
 	}

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// RabbitMQ is a broker of one node that shares nothing with others on this
-// machine: ports, node name, cookie, data and logs are its own, and it listens on
-// the loopback address only. One goroutine uses it.
+// RabbitMQ is a node that shares nothing with other brokers on this machine: ports,
+// node name, cookie, data and logs are its own, or those of the Brokers that it is
+// one of, and it listens on the loopback address only. One goroutine uses it.
 type RabbitMQ struct {
 	service
 	dir    string
@@ -25,6 +25,7 @@ type RabbitMQ struct {
 	epmd   int    // the port mapper's
 	dist   int    // between Erlang nodes
 	mapper *process
+	peers  []string // node names of the Brokers, its own among them; nil: it stands alone
 }
 
 const (
@@ -53,9 +54,7 @@ func StartRabbitMQ(ctx context.Context, dir string, port int) (*RabbitMQ, error)
 	if port != 0 {
 		ports[0] = port
 	}
-	r := &RabbitMQ{
-		service: service{name: "RabbitMQ", patience: rabbitmqEnd}, dir: dir, bin: bin, port: ports[0], epmd: ports[1], dist: ports[2],
-	}
+	r := newRabbitMQ(bin, dir, ports[0], ports[1], ports[2])
 	if err := r.writeConfig(); err != nil {
 		return nil, fmt.Errorf("configure RabbitMQ: %w", err)
 	}
@@ -63,6 +62,12 @@ func StartRabbitMQ(ctx context.Context, dir string, port int) (*RabbitMQ, error)
 		return nil, errors.Join(err, r.Stop())
 	}
 	return r, nil
+}
+
+func newRabbitMQ(bin, dir string, port, epmd, dist int) *RabbitMQ {
+	return &RabbitMQ{
+		service: service{name: "RabbitMQ", patience: rabbitmqEnd}, dir: dir, bin: bin, port: port, epmd: epmd, dist: dist,
+	}
 }
 
 // rabbitmqPrograms returns the folder of the broker's own scripts. Debian puts
@@ -93,7 +98,7 @@ func (r *RabbitMQ) writeConfig() error {
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\n", r.port) +
 		"disk_free_limit.absolute = 64MB\n" +
 		"raft.wal_max_size_bytes = 33554432\n" +
-		"log.file.level = warning\nlog.console = false\n"
+		"log.file.level = warning\nlog.console = false\n" + r.formation()
 	for name, text := range map[string]string{"rabbitmq.conf": config, "env.conf": "", "plugins": "[].\n", "advanced.config": "[].\n"} {
 		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
 			return err
@@ -101,6 +106,24 @@ func (r *RabbitMQ) writeConfig() error {
 	}
 	return nil
 }
+
+// formation makes the nodes of Brokers find each other, spread the leaders of queues
+// and pause where they see less than half of them, as an operator should have it.
+func (r *RabbitMQ) formation() string {
+	if r.peers == nil {
+		return ""
+	}
+	text := "cluster_partition_handling = pause_minority\nqueue_leader_locator = balanced\ncluster_formation.peer_discovery_backend = classic_config\n"
+	for i, peer := range r.peers {
+		text += fmt.Sprintf("cluster_formation.classic_config.nodes.%d = %s\n", i+1, peer)
+	}
+	return text
+}
+
+// Node returns its name among Erlang nodes.
+func (r *RabbitMQ) Node() string { return nodeName(r.port) }
+
+func nodeName(port int) string { return fmt.Sprintf("im%d@localhost", port) }
 
 // URI is where clients connect.
 func (r *RabbitMQ) URI() string { return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/", r.port) }
@@ -117,7 +140,7 @@ func (r *RabbitMQ) Start(ctx context.Context) error {
 	// The script becomes the broker itself, so its pid is the broker's; by itself it
 	// would stay in between.
 	cmd := exec.Command(filepath.Join(r.bin, "rabbitmq-server"), "-noinput") //nolint:gosec // a program of the system
-	cmd.Env = append(r.environment(), "RABBITMQ_ALLOW_INPUT=1", "RABBITMQ_SERVER_START_ARGS=+B i")
+	cmd.Env = append(r.environment(), "RABBITMQ_ALLOW_INPUT=1", "RABBITMQ_SERVER_START_ARGS="+r.emulator())
 	server, err := startProcess(cmd, filepath.Join(r.dir, "log", "output"))
 	if err != nil {
 		return fmt.Errorf("start RabbitMQ: %w", err)
@@ -131,19 +154,32 @@ func (r *RabbitMQ) Start(ctx context.Context) error {
 	return nil
 }
 
-// startMapper starts the port mapper as a child of ours: the one that a node starts
-// by itself outlives it.
-func (r *RabbitMQ) startMapper() error {
-	if r.mapper != nil {
-		return nil
+// emulator returns the arguments of the Erlang machine. One of several nodes gets
+// one scheduler that does not spin: they share the cores of this machine.
+func (r *RabbitMQ) emulator() string {
+	if r.peers == nil {
+		return "+B i"
 	}
-	cmd := exec.Command("epmd", "-port", strconv.Itoa(r.epmd), "-address", "127.0.0.1") //nolint:gosec // numbers of ours
-	mapper, err := startProcess(cmd, filepath.Join(r.dir, "log", "epmd"))
+	return "+B i +S 1:1 +sbwt none"
+}
+
+// startMapper starts the port mapper of a node that stands alone.
+func (r *RabbitMQ) startMapper() (err error) {
+	if r.mapper == nil && r.peers == nil {
+		r.mapper, err = startMapper(r.epmd, filepath.Join(r.dir, "log", "epmd"))
+	}
+	return err
+}
+
+// startMapper starts a port mapper as a child of ours: the one that a node starts by
+// itself outlives it.
+func startMapper(port int, output string) (*process, error) {
+	cmd := exec.Command("epmd", "-port", strconv.Itoa(port), "-address", "127.0.0.1") //nolint:gosec // numbers of ours
+	mapper, err := startProcess(cmd, output)
 	if err != nil {
-		return fmt.Errorf("start epmd: %w", err)
+		return nil, fmt.Errorf("start epmd: %w", err)
 	}
-	r.mapper = mapper
-	return nil
+	return mapper, nil
 }
 
 // environment makes broker and rabbitmqctl know nothing of others.
@@ -159,7 +195,7 @@ func (r *RabbitMQ) environment() []string {
 		"HOME="+r.dir, // where the cookie is
 		"ERL_EPMD_PORT="+strconv.Itoa(r.epmd),
 		"ERL_EPMD_ADDRESS=127.0.0.1",
-		"RABBITMQ_NODENAME="+fmt.Sprintf("im%d@localhost", r.port),
+		"RABBITMQ_NODENAME="+r.Node(),
 		"RABBITMQ_NODE_PORT="+strconv.Itoa(r.port),
 		"RABBITMQ_DIST_PORT="+strconv.Itoa(r.dist),
 		"RABBITMQ_CONF_ENV_FILE="+in("env.conf"),

@@ -51,6 +51,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 	flags.StringVar(&options.Binary, "im", "./im", "the `binary` to run")
 	flags.StringVar(&options.Dir, "data", "", "`folder` to keep everything in; else a temporary one, removed at the end")
 	flags.BoolVar(&options.Tracing, "tracing", local.HasZipkin(), "run Zipkin")
+	flags.IntVar(&options.Brokers, "brokers", 1, "of how many `nodes` RabbitMQ consists, 1 or 3")
 	flags.Var(settings(options.Settings), "set", "`name=value` of a setting of all servers; may be given more than once")
 	counts := map[string]*int{}
 	for _, role := range local.Roles {
@@ -105,7 +106,7 @@ func greet(out io.Writer, c *local.Cluster, options local.Options) {
 	if c.Mongo.StandIn() {
 		note = "   (its stand-in, mongo-java-server: it judges no throughput)"
 	}
-	fmt.Fprintf(table, "  RabbitMQ\t%s\n  etcd\t%s\n  MongoDB\t%s%s\n", c.RabbitMQ.URI(), c.Etcd.URI(), c.Mongo.URI(), note)
+	fmt.Fprintf(table, "  RabbitMQ\t%s\n  etcd\t%s\n  MongoDB\t%s%s\n", c.QueueURI(), c.Etcd.URI(), c.Mongo.URI(), note)
 	if c.Zipkin != nil {
 		fmt.Fprintf(table, "  Zipkin\t%s/zipkin/\n", c.Zipkin.URI())
 	}
