@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -34,8 +35,8 @@ func (l *lane) hear(confirms <-chan amqp.Confirmation, returns <-chan amqp.Retur
 				}
 				batch = append(batch, c)
 			}
-			if !l.confirmed(batch) {
-				end(errOutOfStep)
+			if err := l.confirmed(batch); err != nil {
+				end(err)
 			}
 		}
 	}
@@ -55,25 +56,28 @@ func (l *lane) returned(r amqp.Return) {
 	}
 }
 
-// confirmed settles messages; false if they are not those that were sent.
-func (l *lane) confirmed(batch []amqp.Confirmation) bool {
+// confirmed settles messages. An error ends the channel: the broker's answers are not
+// to what was sent, or one is a refusal. A node refuses what it can bring to no
+// leader, and a channel that began with a leader that is dead refuses everything for
+// as long as it lives: what is refused goes again, on the next channel, before
+// anything that followed it.
+func (l *lane) confirmed(batch []amqp.Confirmation) error {
 	var answers []answer
-	inStep := true
+	var err error
 	l.mu.Lock()
+	l.heard = time.Now()
 	for _, c := range batch {
-		if l.sent.len() == 0 || (*l.sent.at(0)).tag != c.DeliveryTag {
-			inStep = false
+		if err = l.expected(c); err != nil {
 			break
 		}
 		m := l.sent.pop()
 		o := m.outlet
 		o.flying--
+		o.proven = o.proven || !m.returned
 		switch {
 		case m.dropped:
 		case m.returned:
 			answers = o.fail(errReturned, answers)
-		case !c.Ack:
-			answers = o.fail(errNotStored, answers)
 		default:
 			answers = o.settle(m, answers)
 		}
@@ -81,5 +85,16 @@ func (l *lane) confirmed(batch []amqp.Confirmation) bool {
 	}
 	l.mu.Unlock()
 	give(answers)
-	return inStep
+	return err
+}
+
+// expected judges an answer of the broker. The lock is held.
+func (l *lane) expected(c amqp.Confirmation) error {
+	switch {
+	case l.sent.len() == 0 || (*l.sent.at(0)).tag != c.DeliveryTag:
+		return errOutOfStep
+	case !c.Ack:
+		return errNotStored
+	}
+	return nil
 }

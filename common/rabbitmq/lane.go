@@ -14,14 +14,15 @@ import (
 // lane is a channel on which the items of some partitions are published, replaced
 // when it dies. One goroutine writes, one hears the broker's confirms.
 type lane struct {
-	queue *Queue
-	wake  chan struct{} // holds one signal: look again
+	queue   *Queue
+	outlets []*outlet     // fixed by Open
+	wake    chan struct{} // holds one signal: look again
 
-	mu      sync.Mutex // guards what follows, and the outlets
-	again   fifo[*message]
+	mu      sync.Mutex    // guards what follows, and the outlets
 	ready   fifo[*outlet] // with something to write and room in the window
 	sent    fifo[*message]
-	tag     uint64 // of the message written last on this channel
+	heard   time.Time // when the last confirm came, or sent had something again
+	tag     uint64    // of the message written last on this channel
 	blocked bool
 	closed  bool
 }
@@ -105,18 +106,23 @@ func (l *lane) channel(ctx context.Context, conn *amqp.Connection) error {
 func (l *lane) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var again fifo[*message]
-	for _, line := range []*fifo[*message]{&l.sent, &l.again} {
-		for line.len() > 0 {
-			if m := line.pop(); m.dropped {
-				m.outlet.flying--
-				l.offer(m.outlet)
-			} else {
-				again.push(m)
+	for _, o := range l.outlets {
+		o.flying, o.proven, o.queued = 0, false, false
+		later := o.again
+		o.again = fifo[*message]{}
+		for i := range l.sent.len() {
+			if m := *l.sent.at(i); m.outlet == o && !m.dropped {
+				o.again.push(m)
 			}
 		}
+		for later.len() > 0 {
+			o.again.push(later.pop())
+		}
 	}
-	l.again, l.tag = again, 0
+	l.sent, l.ready, l.tag = fifo[*message]{}, fifo[*outlet]{}, 0
+	for _, o := range l.outlets {
+		l.offer(o)
+	}
 }
 
 // write writes what there is, in order, until the channel is over.
@@ -150,39 +156,28 @@ func (l *lane) next() *message {
 	if l.blocked || l.closed {
 		return nil
 	}
-	m := l.nextAgain()
+	var m *message
 	for m == nil && l.ready.len() > 0 {
 		o := l.ready.pop()
 		o.queued = false
-		if o.waiting.len() > 0 {
-			m = o.pack()
-			l.offer(o)
-		}
+		m = o.next()
+		l.offer(o)
 	}
 	if m != nil {
 		l.tag++
 		m.tag = l.tag
+		if l.sent.len() == 0 {
+			l.heard = time.Now()
+		}
 		l.sent.push(m)
 	}
 	return m
 }
 
-func (l *lane) nextAgain() *message {
-	for l.again.len() > 0 {
-		m := l.again.pop()
-		if !m.dropped {
-			return m
-		}
-		m.outlet.flying--
-		l.offer(m.outlet)
-	}
-	return nil
-}
-
 // offer puts an outlet in the line if it has something to write and may. The lock
 // is held.
 func (l *lane) offer(o *outlet) {
-	if !o.queued && o.waiting.len() > 0 && o.flying < l.queue.config.Window {
+	if !o.queued && o.again.len()+o.waiting.len() > 0 && o.flying < o.window() {
 		o.queued = true
 		l.ready.push(o)
 		l.rouse()
@@ -200,19 +195,33 @@ func (l *lane) rouse() {
 // forget lets go of what was written for an outlet and has been answered. The lock
 // is held.
 func (l *lane) forget(o *outlet) {
-	for _, line := range []*fifo[*message]{&l.sent, &l.again} {
-		for i := range line.len() {
-			if m := *line.at(i); m.outlet == o {
-				m.dropped, m.body = true, nil
-			}
+	o.again = fifo[*message]{}
+	for i := range l.sent.len() {
+		if m := *l.sent.at(i); m.outlet == o {
+			m.dropped = true // not its body: that may just be written
 		}
 	}
+}
+
+// silent reports whether something was written before a time and nothing has been
+// confirmed since. A broker that blocks its publishers may be silent.
+func (l *lane) silent(since time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.blocked && l.sent.len() > 0 && l.heard.Before(since)
+}
+
+// excuse counts silence from now on.
+func (l *lane) excuse() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = time.Now()
 }
 
 func (l *lane) block(blocked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.blocked = blocked
+	l.blocked, l.heard = blocked, time.Now()
 	l.rouse()
 }
 

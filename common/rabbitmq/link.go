@@ -20,13 +20,16 @@ const (
 	closeTimeout  = time.Second
 )
 
-// link is a connection that is made anew whenever it breaks.
+// link is a connection that is made anew whenever it breaks, each time to the next
+// of the broker's nodes.
 type link struct {
 	purpose string
 	config  Config
+	node    int // the first to try, an index of config.URIs
 	log     *slog.Logger
 	prepare func(*amqp.Connection) error // what must be done before it is used
 	blocked func(bool)                   // told what the broker says, false at first
+	leaving chan error                   // holds one reason to give the connection up
 
 	mu      sync.Mutex // guards what follows
 	conn    *amqp.Connection
@@ -34,10 +37,18 @@ type link struct {
 	changed chan struct{} // closed when conn or fault changes
 }
 
-func newLink(purpose string, config Config, prepare func(*amqp.Connection) error, blocked func(bool)) *link {
+func newLink(purpose string, config Config, node int, prepare func(*amqp.Connection) error, blocked func(bool)) *link {
 	return &link{
-		purpose: purpose, config: config, log: config.Log.With("connection", purpose),
-		prepare: prepare, blocked: blocked, changed: make(chan struct{}),
+		purpose: purpose, config: config, node: node, log: config.Log.With("connection", purpose),
+		prepare: prepare, blocked: blocked, leaving: make(chan error, 1), changed: make(chan struct{}),
+	}
+}
+
+// leave gives the connection up, for the next node, if there is one. It never waits.
+func (l *link) leave(reason error) {
+	select {
+	case l.leaving <- reason:
+	default:
 	}
 }
 
@@ -74,7 +85,7 @@ func (l *link) set(conn *amqp.Connection, fault error) {
 func (l *link) run(ctx context.Context) {
 	defer l.set(nil, ErrClosed)
 	wait := redialFirst
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	for attempt := l.node; ctx.Err() == nil; attempt++ {
 		err := l.once(ctx, l.config.URIs[attempt%len(l.config.URIs)], &wait)
 		if ctx.Err() != nil {
 			return
@@ -104,8 +115,12 @@ func (l *link) once(ctx context.Context, uri string, wait *time.Duration) error 
 		return err
 	}
 	*wait = redialFirst
-	l.log.Info("connected to RabbitMQ", "version", conn.Properties["version"])
+	l.log.Info("connected to RabbitMQ", "node", conn.RemoteAddr().String(), "version", conn.Properties["version"])
 	l.blocked(false)
+	select { // a reason to give the last one up is none for this one
+	case <-l.leaving:
+	default:
+	}
 	l.set(conn, nil)
 	for {
 		select {
@@ -120,6 +135,8 @@ func (l *link) once(ctx context.Context, uri string, wait *time.Duration) error 
 			if reason == nil {
 				return amqp.ErrClosed
 			}
+			return reason
+		case reason := <-l.leaving:
 			return reason
 		case <-ctx.Done():
 			l.set(nil, ErrClosed)

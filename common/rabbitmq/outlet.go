@@ -19,9 +19,11 @@ type outlet struct {
 	lane  *lane
 	queue string
 
+	again   fifo[*message]     // written on a channel that has died, not confirmed; goes before what waits
 	waiting fifo[item]         // not written yet
 	calls   fifo[*publication] // without an answer, in order; those answered are dropped late
-	flying  int                // messages that are written or are to be written again
+	flying  int                // messages that are on their way on this channel
+	proven  bool               // this channel has brought a message into the queue
 	queued  bool               // in the lane's line of those with something to write
 
 	open    atomic.Int64 // items without an answer
@@ -60,7 +62,8 @@ var (
 	errTooMuch   = errors.New("too much waits for the broker")
 	errNoAnswer  = errors.New("the broker did not answer in time")
 	errReturned  = errors.New("the broker has no such queue")
-	errNotStored = errors.New("the broker could not store it")
+	errNotStored = errors.New("the node could not store it")
+	errSilent    = errors.New("the node confirms nothing")
 )
 
 // publish takes items, all or none.
@@ -88,6 +91,30 @@ func (o *outlet) publish(items []im.Pack, confirmed func(error)) error {
 	return nil
 }
 
+// window is how many messages may be on their way. A channel of the broker looks for
+// the queue's leader with its first message, and may refuse that one and take the
+// next; after the first it keeps the order. So the first goes alone.
+func (o *outlet) window() int {
+	if !o.proven {
+		return 1
+	}
+	return o.lane.queue.config.Window
+}
+
+// next takes the message to write next. The lane's lock is held.
+func (o *outlet) next() (m *message) {
+	switch {
+	case o.again.len() > 0:
+		m = o.again.pop()
+	case o.waiting.len() > 0:
+		m = o.pack()
+	default:
+		return nil
+	}
+	o.flying++
+	return m
+}
+
 // pack makes the next message of what waits: of one item, or, when many messages
 // are on their way, of as many as fit. The lane's lock is held.
 func (o *outlet) pack() *message {
@@ -109,7 +136,6 @@ func (o *outlet) pack() *message {
 			break
 		}
 	}
-	o.flying++
 	lately := o.perPack.Load()
 	o.perPack.Store(lately + (int64(len(m.of))*16-lately)/8)
 	return m

@@ -26,6 +26,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +49,7 @@ type Topic struct {
 
 // Config is what Open needs. A zero value of a field with a default means that.
 type Config struct {
-	URIs   []string    // amqp or amqps addresses of the cluster's nodes, tried in turn; at least one
+	URIs   []string    // amqp or amqps addresses of the broker's nodes, tried in turn from any; at least one
 	TLS    *tls.Config // of amqps; nil: the system's roots
 	Name   string      // of this process, for the broker's tools
 	Prefix string      // of the names of queues: prefix, topic, dot, number
@@ -56,7 +58,8 @@ type Config struct {
 	// unacknowledged. At least 1, at most 65,535, the same in all processes.
 	Prefetch int
 	// Heartbeat is the broker's and our sign of life, default 5 s, at least 1 s.
-	// A side that is silent for three of them is taken for dead.
+	// A side that is silent for three of them is taken for dead, and so is a node that
+	// confirms nothing for as long, for it may have lost the others.
 	Heartbeat time.Duration
 	// Patience is the longest time from a publish to its answer, default 2 s, at
 	// least 20 ms.
@@ -159,13 +162,16 @@ func Open(ctx context.Context, config Config) (*Queue, error) {
 	for _, topic := range config.Topics {
 		for number := range topic.Partitions {
 			p := &partition{queue: fmt.Sprintf("%s%s.%d", config.Prefix, topic.Name, number), seat: make(chan struct{}, 1)}
-			p.out = &outlet{lane: q.lanes[len(q.all)%len(q.lanes)], queue: p.queue}
+			l := q.lanes[len(q.all)%len(q.lanes)]
+			p.out = &outlet{lane: l, queue: p.queue}
+			l.outlets = append(l.outlets, p.out)
 			q.topics[topic.Name] = append(q.topics[topic.Name], p)
 			q.all = append(q.all, p)
 		}
 	}
-	q.publishing = newLink("publish", config, q.declareAll, q.block)
-	q.consuming = newLink("consume", config, q.declareAll, func(bool) {})
+	node := rand.IntN(len(config.URIs)) // so that processes spread over the nodes
+	q.publishing = newLink("publish", config, node, q.declareAll, q.block)
+	q.consuming = newLink("consume", config, node, q.declareAll, func(bool) {})
 	for _, run := range []func(context.Context){q.publishing.run, q.consuming.run, q.expire, q.measure} {
 		q.work(func() { run(q.over) })
 	}
@@ -259,7 +265,7 @@ func (q *Queue) block(blocked bool) {
 }
 
 // expire answers, every tenth of the patience, what has waited for longer than the
-// rest of it.
+// rest of it, and watches over the node.
 func (q *Queue) expire(ctx context.Context) {
 	step := q.config.Patience / 10
 	tick := time.NewTicker(step)
@@ -270,8 +276,24 @@ func (q *Queue) expire(ctx context.Context) {
 			for _, p := range q.all {
 				p.out.expire(now.Add(-q.config.Patience + 2*step))
 			}
+			q.leaveSilent(now.Add(-3 * q.config.Heartbeat))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// leaveSilent goes to another node when the one that there is has confirmed nothing
+// since a time: it may see too few of the others, or its channel have lost its way
+// to a queue's new leader. Consumers go too, since nothing would show them the same.
+func (q *Queue) leaveSilent(since time.Time) {
+	silent := func(l *lane) bool { return l.silent(since) }
+	if !slices.ContainsFunc(q.lanes, silent) {
+		return
+	}
+	for _, l := range q.lanes {
+		l.excuse() // the next node gets as long
+	}
+	q.publishing.leave(errSilent)
+	q.consuming.leave(errSilent)
 }
