@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -158,7 +157,7 @@ func (p *process) openQueue(ctx context.Context) error {
 	}
 	defer p.waiting("RabbitMQ")()
 	opened, err := rabbitmq.Open(ctx, rabbitmq.Config{
-		URIs: strings.Split(string(c.Queue.URI), ","), Name: "im " + p.role + " " + host, Prefix: "im.",
+		URIs: c.Queue.URI.Addresses(), Name: "im " + p.role + " " + host, Prefix: "im.",
 		Topics: []rabbitmq.Topic{
 			{Name: transfer.TopicConversation, Partitions: c.Transfer.ConversationPartitions},
 			{Name: transfer.TopicInbox, Partitions: c.Transfer.InboxPartitions},

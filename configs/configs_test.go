@@ -185,6 +185,22 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+// Every node of the broker must have an address, which may hold a password.
+func TestTheNodesOfTheBroker(t *testing.T) {
+	for uri, says := range map[string]string{
+		"amqp://a/, amqps://user:pass@b:5671/": "",
+		"amqp://a/, http://user:pass@b/":       "queue.uri: address 2 of 2 is no amqp://host:5672/",
+		"a:5672":                               "queue.uri: address 1 of 1 is no amqp://host:5672/",
+		"amqp://a/,":                           "queue.uri: address 2 of 2 is no amqp://host:5672/",
+	} {
+		t.Setenv("IM_QUEUE_URI", uri)
+		_, err := configs.Load(file(t, distributed), map[string]string{"store.uri": "mongodb://m/", "registry.uri": "http://e/"})
+		if text := fmt.Sprint(err); says == "" && err != nil || !strings.Contains(text, says) || strings.Contains(text, "pass@") {
+			t.Errorf("%s: got %v, want %q in it", uri, err, says)
+		}
+	}
+}
+
 const distributed = "store: {driver: mongo}\nqueue: {driver: rabbitmq}\nregistry: {driver: etcd}"
 
 // A server that has no address of its store can not start; a file without one may be

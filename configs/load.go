@@ -83,6 +83,9 @@ type noEnvironment struct{}
 func (noEnvironment) lookup(string) string            { return "" }
 func (noEnvironment) readFile(string) (string, error) { return "", nil }
 
+// unknown is of what secrets and addresses consist that an environment may give.
+const unknown = "?"
+
 // unknownEnvironment stands for one that gives every secret and address there is.
 type unknownEnvironment struct{ noEnvironment }
 
@@ -90,7 +93,7 @@ func (unknownEnvironment) lookup(name string) string {
 	var c Config
 	for _, s := range c.secrets() {
 		if Variable(s.key) == name {
-			return strings.Repeat("?", s.min)
+			return strings.Repeat(unknown, s.min)
 		}
 	}
 	return ""

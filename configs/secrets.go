@@ -72,6 +72,18 @@ func (s *secret) read(env environment) error {
 // Several returns the secrets that one setting holds with white space between them.
 func (s Secret) Several() []string { return strings.Fields(string(s)) }
 
+// Addresses returns the addresses that one setting holds with commas between them.
+func (s Secret) Addresses() []string {
+	addresses := strings.Split(string(s), ",")
+	for i, address := range addresses {
+		addresses[i] = strings.TrimSpace(address)
+	}
+	return addresses
+}
+
+// known reports whether it is there, and not just what an environment may give.
+func (s Secret) known() bool { return strings.Trim(string(s), unknown) != "" }
+
 // hasPassword reports whether one of the comma-separated addresses has a password.
 // What is no address is judged to have one if it has an @.
 func hasPassword(uris string) bool {

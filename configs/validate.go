@@ -129,6 +129,9 @@ func (c *Config) validateSessions(f *findings) {
 func (c *Config) validateDrivers(f *findings) {
 	f.driver("store", c.Store, "sqlite", "mongo")
 	f.driver("queue", c.Queue.Driver, "memory", "rabbitmq")
+	if c.Queue.Driver.Driver == "rabbitmq" && c.Queue.URI.known() {
+		f.brokers("queue.uri", c.Queue.URI.Addresses())
+	}
 	c.validateRegistry(f)
 	if n := c.distributed(); n != 0 && n != 3 {
 		f.add("store.driver", "goes with queue.driver and registry.driver: sqlite, memory and memory, or mongo, rabbitmq and etcd; not %s, %s and %s",
@@ -241,6 +244,17 @@ func (f *findings) driver(section string, d Driver, embedded, distributed string
 	f.oneOf(section+".driver", d.Driver, embedded, distributed)
 	if d.Driver == distributed && d.URI == "" && d.URIFile == "" {
 		f.add(section+".uri", "is needed by %s", distributed)
+	}
+}
+
+// brokers judges the addresses of a broker's nodes. They may hold a password, and are
+// not repeated.
+func (f *findings) brokers(key string, addresses []string) {
+	for i, address := range addresses {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
+			f.add(key, "address %d of %d is no amqp://host:5672/", i+1, len(addresses))
+		}
 	}
 }
 
