@@ -19,7 +19,7 @@ func Cluster(c *local.Cluster, ttl time.Duration) Set {
 	for _, server := range c.Servers {
 		set = append(set, ofProcess(server.Role, server.Name(), server, ttl)...)
 	}
-	set = append(set, ofProcess("rabbitmq", "rabbitmq", c.RabbitMQ, ttl)...)
+	set = append(set, ofRabbitMQ(c, ttl)...)
 	set = append(set, ofProcess("etcd", "etcd", c.Etcd, ttl)...)
 	return append(set, ofProcess("mongo", "mongo", c.Mongo, ttl)...)
 }

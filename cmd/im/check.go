@@ -32,6 +32,7 @@ const checkExample = `  im check --duration 1m --html report.html
   im check --server http://10.0.0.1:8080,http://10.0.0.2:8080 --service-key "$KEY" --rate 500
   im check --local embedded --faults kill --faults-every 5s --duration 10m
   im check --local cluster --faults all --users 50 --devices 3 --duration 1h
+  im check --local cluster --brokers 3 --faults kill-leader --duration 10m
   im check --local cluster --faults all --seed 7 --plan`
 
 // The exit status of a check that has no verdict.
@@ -49,6 +50,7 @@ func (e exitError) Unwrap() error { return e.error }
 type checkOptions struct {
 	dataDir, jsonFile, htmlFile string
 	local                       string
+	brokers                     int
 	faults                      faultOptions
 }
 
@@ -84,6 +86,7 @@ func checkFlags(command *cobra.Command, config *workload.Config, options *checkO
 	flags.Uint64Var(&config.Seed, "seed", 0, "of the devices' scripts; drawn if left out")
 	flags.DurationVar(&config.Patience, "patience", 30*time.Second, "how long, without progress, to wait for what is outstanding at the end")
 	flags.StringVar(&options.local, "local", "", "start a system: `embedded` (one process) or cluster (RabbitMQ, etcd, MongoDB, two of each server)")
+	flags.IntVar(&options.brokers, "brokers", 1, "with --local cluster: of how many `nodes` RabbitMQ consists, 1 or 3")
 	faultFlags(command, &options.faults)
 	flags.StringVar(&options.jsonFile, "json", "", "write the report as JSON to a `file`, - for standard output instead of the table")
 	flags.StringVar(&options.htmlFile, "html", "", "write the report as a page to a `file`")

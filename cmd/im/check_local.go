@@ -34,6 +34,10 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 		return nil, nil //nolint:nilnil // none is what was asked for
 	case start == nil:
 		return nil, fmt.Errorf("--local is %q: want embedded or cluster", options.local)
+	case options.brokers != 1 && options.brokers != 3:
+		return nil, fmt.Errorf("--brokers is %d: want 1 or 3", options.brokers)
+	case options.brokers == 3 && options.local != "cluster":
+		return nil, errors.New("--brokers 3 needs --local cluster")
 	}
 	binary, err := os.Executable()
 	if err != nil {
@@ -44,7 +48,7 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 		return nil, err
 	}
 	fmt.Fprintf(log, "starting %s, with everything under %s\n", options.local, dir)
-	system, err := start(ctx, local.Options{Dir: dir, Binary: binary})
+	system, err := start(ctx, local.Options{Dir: dir, Binary: binary, Brokers: options.brokers})
 	if err != nil {
 		return nil, fmt.Errorf("%w (see %s)", err, dir)
 	}

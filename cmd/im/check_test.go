@@ -98,6 +98,8 @@ func TestTheExitStatusIsTheVerdict(t *testing.T) {
 		"a plan of nothing":     {"--local", "embedded", "--plan"},
 		"no time between":       {"--local", "embedded", "--faults", "all", "--faults-every", "0s"},
 		"no lane":               {"--local", "embedded", "--faults", "all", "--fault-lanes", "0"},
+		"two brokers":           {"--local", "cluster", "--brokers", "2"},
+		"brokers of nothing":    {"--local", "embedded", "--brokers", "3"},
 		"an unknown fault":      {"--local", "embedded", "--faults", "kill,flood"},
 		"a time below zero":     {"--server", "http://127.0.0.1:1", "--service-key", "key", "--duration", "-1s"},
 		"more devices than six": {"--server", "http://127.0.0.1:1", "--service-key", "key", "--devices", "7"},
