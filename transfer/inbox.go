@@ -23,6 +23,7 @@ type inbox struct {
 	term      int64
 	ids       *term // terms of this partition; its ids name commits; the commit in flight has it
 	outbox    bool
+	passed    *passed // the receiving goroutine's
 
 	controls chan controls
 	done     chan struct{} // closed when the partition is being given up
@@ -94,7 +95,7 @@ func (u *inboxUser) setCursor(cursor im.Cursor) {
 func newInbox(s *Server, q int, held *term) *inbox {
 	return &inbox{
 		server: s, store: s.store, log: s.log.With("partition", partitionName(TopicInbox, q)), partition: q,
-		term: held.held.Term, ids: held, outbox: s.info.Outbox,
+		term: held.held.Term, ids: held, outbox: s.info.Outbox, passed: newPassed(),
 		controls: make(chan controls, 64), done: make(chan struct{}),
 		users: map[string]*inboxUser{}, waits: map[string]*waiting{}, cursors: map[cursorKey]im.Cursor{},
 		loaded: make(chan *load, 1), committed: make(chan *inboxCommit, 1), issued: make(chan *receipts, 1),

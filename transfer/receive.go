@@ -88,7 +88,8 @@ func (b *inbox) receiveFrom(ctx context.Context, consumer Consumer, batches chan
 	}
 }
 
-// decode opens the packs. What can not be decoded goes to the quarantine.
+// decode opens the packs. What can not be decoded goes to the quarantine; what should
+// have come before is added.
 func (b *inbox) decode(ctx context.Context, deliveries []im.Delivery) (*inboxBatch, error) {
 	batch := &inboxBatch{tag: deliveries[len(deliveries)-1].Tag}
 	for _, d := range deliveries {
@@ -102,6 +103,10 @@ func (b *inbox) decode(ctx context.Context, deliveries []im.Delivery) (*inboxBat
 		if d.Ref != (im.PackRef{}) {
 			batch.done = append(batch.done, d.Ref)
 		}
+	}
+	var err error
+	if batch.envelopes, err = b.heal(ctx, batch.envelopes); err != nil {
+		return nil, err
 	}
 	batch.trace = b.traceBatch(batch.envelopes)
 	return batch, nil

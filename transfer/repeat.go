@@ -161,9 +161,12 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 // owner may have died before it did. Where there is an outbox, that knows. What is
 // older than half the retention has long been there, and may have been deleted, so
 // that nothing would show that it is a repeat.
-func (s *sequencer) fansOutAgain(e *im.Event) bool {
-	retention := s.server.config.Retention
-	return !s.outbox && (retention <= 0 || s.server.now().Sub(time.UnixMilli(e.AtMs)) <= retention/2)
+func (s *sequencer) fansOutAgain(e *im.Event) bool { return !s.outbox && s.server.young(e) }
+
+// young reports whether an event's entries can not have been swept from the inboxes.
+func (s *Server) young(e *im.Event) bool {
+	retention := s.config.Retention
+	return retention <= 0 || s.now().Sub(time.UnixMilli(e.AtMs)) <= retention/2
 }
 
 // recents remembers the newest events of a partition by client key, so that most

@@ -61,7 +61,11 @@ func (s *shuffled) deal(done <-chan struct{}) {
 	for {
 		select {
 		case <-s.wake:
-			time.Sleep(slow)
+		case <-done:
+			return
+		}
+		select {
+		case <-time.After(slow):
 		case <-done:
 			return
 		}

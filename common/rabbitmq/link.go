@@ -52,6 +52,15 @@ func (l *link) leave(reason error) {
 	}
 }
 
+// stay forgets a reason to give the last connection up: it is none for the next.
+func (l *link) stay() {
+	select {
+	case reason := <-l.leaving:
+		l.log.Debug("left already", "reason", reason)
+	default:
+	}
+}
+
 // await returns the connection as soon as there is one. strict: not if the broker
 // is reached and has queues that are not ours.
 func (l *link) await(ctx context.Context, strict bool) (*amqp.Connection, error) {
@@ -117,10 +126,7 @@ func (l *link) once(ctx context.Context, uri string, wait *time.Duration) error 
 	*wait = redialFirst
 	l.log.Info("connected to RabbitMQ", "node", conn.RemoteAddr().String(), "version", conn.Properties["version"])
 	l.blocked(false)
-	select { // a reason to give the last one up is none for this one
-	case <-l.leaving:
-	default:
-	}
+	l.stay()
 	l.set(conn, nil)
 	for {
 		select {

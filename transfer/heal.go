@@ -1,0 +1,129 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+)
+
+// passed is how far a partition has seen each conversation's events, so that one that
+// a queue has passed by is noticed. What is behind an event in the store and not in
+// the partition is put before it; when the queue brings it after all, it is a repeat.
+// It forgets the conversations that are quiet. The goroutine that receives owns it.
+type passed struct {
+	recent, older map[string]int64 // newest seq, by conversation
+}
+
+const (
+	maxPassed = 4096 // conversations of each of the two maps
+	// maxHole bounds the events between two that a queue can have passed by, which it
+	// held for one consumer at a time. A greater distance is that of a conversation
+	// whose old event came again after it was forgotten.
+	maxHole = 1024
+)
+
+func newPassed() *passed { return &passed{recent: map[string]int64{}} }
+
+func (p *passed) seq(conversationID string) (seq int64, known bool) {
+	if seq, known = p.recent[conversationID]; !known {
+		seq, known = p.older[conversationID]
+	}
+	return seq, known
+}
+
+func (p *passed) note(conversationID string, seq int64) {
+	if _, known := p.recent[conversationID]; !known && len(p.recent) == maxPassed {
+		p.older, p.recent = p.recent, make(map[string]int64, maxPassed)
+	}
+	p.recent[conversationID] = seq
+}
+
+// meet takes what a batch shows of conversations that were not known: a new owner
+// begins with the least that it gets of each.
+func (p *passed) meet(envelopes []*imv1.InboxEnvelope) {
+	least := map[string]int64{}
+	for _, envelope := range envelopes {
+		e := envelope.GetEvent()
+		if e == nil {
+			continue
+		}
+		if _, known := p.seq(e.ConversationId); known {
+			continue
+		}
+		if seq, met := least[e.ConversationId]; !met || e.Seq < seq {
+			least[e.ConversationId] = e.Seq
+		}
+	}
+	for id, seq := range least {
+		p.note(id, seq-1)
+	}
+}
+
+// heal puts before each event of a batch those of its conversation that should have
+// come before it and have not. Where there is an outbox the queue is in the process
+// and passes nothing by.
+func (b *inbox) heal(ctx context.Context, envelopes []*imv1.InboxEnvelope) ([]*imv1.InboxEnvelope, error) {
+	if b.outbox {
+		return envelopes, nil
+	}
+	b.passed.meet(envelopes)
+	whole := make([]*imv1.InboxEnvelope, 0, len(envelopes))
+	for _, envelope := range envelopes {
+		if e := envelope.GetEvent(); e != nil {
+			after, known := b.passed.seq(e.ConversationId)
+			if hole := e.Seq - after - 1; known && 0 < hole && hole <= maxHole {
+				missing, err := b.missing(ctx, e.ConversationId, after, e.Seq)
+				if err != nil {
+					return nil, err
+				}
+				whole = append(whole, missing...)
+			}
+			b.passed.note(e.ConversationId, max(after, e.Seq))
+		}
+		whole = append(whole, envelope)
+	}
+	return whole, nil
+}
+
+// missing returns envelopes of a conversation's events between two seqs, for its
+// members in this partition. Without such there was nothing to come.
+func (b *inbox) missing(ctx context.Context, conversationID string, after, before int64) ([]*imv1.InboxEnvelope, error) {
+	pack := &imv1.InboxPack{}
+	err := b.server.retry(ctx, b.log, func(ctx context.Context) error {
+		states, err := b.store.Conversations(ctx, []string{conversationID})
+		if err != nil {
+			return fmt.Errorf("load a conversation with a hole: %w", err)
+		}
+		pack.Envelopes = pack.Envelopes[:0]
+		events, err := b.store.EventsAfter(ctx, conversationID, after, int(before-after-1))
+		if err != nil {
+			return fmt.Errorf("read what a hole hides: %w", err)
+		}
+		b.address(pack, &states[0], events)
+		return nil
+	})
+	if len(pack.Envelopes) > 0 {
+		b.log.Warn("the queue has passed events by; they were taken from the store",
+			"conversation", conversationID, "after", after, "before", before, "events", len(pack.Envelopes))
+	}
+	return pack.Envelopes, err
+}
+
+// address makes the envelopes of events for those of a conversation's members whose
+// inboxes are in this partition. What may have been swept from there stays out.
+func (b *inbox) address(pack *imv1.InboxPack, c *im.ConversationState, events []im.Event) {
+	for i := range events {
+		e := &events[i]
+		if !b.server.young(e) {
+			continue
+		}
+		what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(e, string(c.Type))}
+		for _, m := range c.Members {
+			if m.JoinedSeq <= e.Seq && e.Seq <= m.LeftSeq && im.Partition(m.UserID, b.server.config.InboxPartitions) == b.partition {
+				addRecipient(pack, what, m.UserID)
+			}
+		}
+	}
+}
