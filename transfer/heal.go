@@ -87,43 +87,53 @@ func (b *inbox) heal(ctx context.Context, envelopes []*imv1.InboxEnvelope) ([]*i
 	return whole, nil
 }
 
-// missing returns envelopes of a conversation's events between two seqs, for its
-// members in this partition. Without such there was nothing to come.
-func (b *inbox) missing(ctx context.Context, conversationID string, after, before int64) ([]*imv1.InboxEnvelope, error) {
-	pack := &imv1.InboxPack{}
-	err := b.server.retry(ctx, b.log, func(ctx context.Context) error {
+// missing returns envelopes of a conversation's events between two seqs, for those in
+// this partition whom they concern: where nobody is, there was nothing to come.
+func (b *inbox) missing(ctx context.Context, conversationID string, after, before int64) (envelopes []*imv1.InboxEnvelope, err error) {
+	err = b.server.retry(ctx, b.log, func(ctx context.Context) error {
 		states, err := b.store.Conversations(ctx, []string{conversationID})
 		if err != nil {
 			return fmt.Errorf("load a conversation with a hole: %w", err)
 		}
-		pack.Envelopes = pack.Envelopes[:0]
 		events, err := b.store.EventsAfter(ctx, conversationID, after, int(before-after-1))
 		if err != nil {
 			return fmt.Errorf("read what a hole hides: %w", err)
 		}
-		b.address(pack, &states[0], events)
-		return nil
+		envelopes, err = b.address(ctx, &conversation{ConversationState: states[0], kind: string(states[0].Type)}, events)
+		return err
 	})
-	if len(pack.Envelopes) > 0 {
+	if len(envelopes) > 0 {
 		b.log.Warn("the queue has passed events by; they were taken from the store",
-			"conversation", conversationID, "after", after, "before", before, "events", len(pack.Envelopes))
+			"conversation", conversationID, "after", after, "before", before, "events", len(envelopes))
 	}
-	return pack.Envelopes, err
+	return envelopes, err
 }
 
-// address makes the envelopes of events for those of a conversation's members whose
-// inboxes are in this partition. What may have been swept from there stays out.
-func (b *inbox) address(pack *imv1.InboxPack, c *im.ConversationState, events []im.Event) {
+// address makes the envelopes of events for their recipients in this partition. What
+// may have been swept from their inboxes stays out.
+func (b *inbox) address(ctx context.Context, c *conversation, events []im.Event) ([]*imv1.InboxEnvelope, error) {
+	var envelopes []*imv1.InboxEnvelope
 	for i := range events {
-		e := &events[i]
-		if !b.server.young(e) {
+		p := &pending{conversation: c, event: &events[i]}
+		if !b.server.young(p.event) {
 			continue
 		}
-		what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(e, string(c.Type))}
-		for _, m := range c.Members {
-			if m.JoinedSeq <= e.Seq && e.Seq <= m.LeftSeq && im.Partition(m.UserID, b.server.config.InboxPartitions) == b.partition {
-				addRecipient(pack, what, m.UserID)
+		if c.Type == im.Group { // whose members then need not be its members now
+			var err error
+			if p.stays, err = b.store.StaysAt(ctx, im.EventRef{ConversationID: c.ID, Seq: p.event.Seq}); err != nil {
+				return nil, fmt.Errorf("load the members at an event: %w", err)
+			}
+		}
+		routes, err := p.routes(b.server.config.InboxPartitions)
+		if err != nil {
+			return nil, err
+		}
+		for _, to := range routes {
+			if to.partition == b.partition {
+				what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(p.event, c.kind)}
+				envelopes = append(envelopes, &imv1.InboxEnvelope{What: what, UserIds: to.userIDs})
 			}
 		}
 	}
+	return envelopes, nil
 }

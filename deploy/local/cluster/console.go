@@ -40,7 +40,13 @@ func newConsole(c *local.Cluster, out io.Writer) *console {
 	for _, server := range c.Servers {
 		k.add(server.Name(), server)
 	}
-	k.add("rabbitmq", c.RabbitMQ)
+	if c.Brokers == nil {
+		k.add("rabbitmq", c.RabbitMQ)
+	} else {
+		for i, node := range c.Brokers.Nodes {
+			k.add(fmt.Sprintf("rabbitmq-%d", i+1), node)
+		}
+	}
 	k.add("etcd", c.Etcd)
 	k.add("mongo", c.Mongo)
 	if c.Zipkin != nil {
