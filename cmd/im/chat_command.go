@@ -8,7 +8,13 @@ import (
 
 // chatHelp is what /help prints.
 const chatHelp = `/to NAME                   talk to someone, by user name or id
-/history [N]               the last N messages with them (20)
+/group NAME USER...        make a group of yourself and others, and talk to it
+/in NAME                   talk to a group that you are in
+/members                   who is in the group
+/add USER...               bring others into the group
+/remove USER               put someone out of the group
+/leave                     leave the group
+/history [N]               the last N messages (20)
 /list                      your conversations, newest first
 /read                      mark the conversation as read
 /register NAME PASSWORD    make an account and log in to it
@@ -25,6 +31,12 @@ const (
 	verbNothing  chatVerb = ""
 	verbSay      chatVerb = "say"
 	verbTo       chatVerb = "to"
+	verbGroup    chatVerb = "group"
+	verbIn       chatVerb = "in"
+	verbMembers  chatVerb = "members"
+	verbAdd      chatVerb = "add"
+	verbRemove   chatVerb = "remove"
+	verbLeave    chatVerb = "leave"
 	verbHistory  chatVerb = "history"
 	verbList     chatVerb = "list"
 	verbRead     chatVerb = "read"
@@ -40,6 +52,12 @@ var chatArguments = map[chatVerb]struct {
 	usage       string
 }{
 	verbTo:       {1, 1, "/to NAME"},
+	verbGroup:    {2, 500, "/group NAME USER..."},
+	verbIn:       {1, 1, "/in NAME"},
+	verbMembers:  {0, 0, "/members"},
+	verbAdd:      {1, 499, "/add USER..."},
+	verbRemove:   {1, 1, "/remove USER"},
+	verbLeave:    {0, 0, "/leave"},
 	verbHistory:  {0, 1, "/history [N]"},
 	verbList:     {0, 0, "/list"},
 	verbRead:     {0, 0, "/read"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
@@ -19,6 +20,12 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 	switch command.verb {
 	case verbTo:
 		return t.to(ctx, command.words[0])
+	case verbGroup:
+		return t.makeGroup(ctx, command.words[0], command.words[1:])
+	case verbIn:
+		return t.in(ctx, command.words[0])
+	case verbMembers, verbAdd, verbRemove, verbLeave:
+		return t.inGroup(ctx, command)
 	case verbHistory:
 		return t.history(ctx, command.count)
 	case verbList:
@@ -39,32 +46,42 @@ func (t *talk) say(ctx context.Context, text string) error {
 	t.mu.Lock()
 	t.said[id] = text
 	t.mu.Unlock()
-	_, err = t.client.SendAsync(ctx, client.ToUser(peer.UserID), client.TextContent(text), client.SendOptions{ClientMsgID: id})
+	_, err = t.client.SendAsync(ctx, peer.to(), client.TextContent(text), client.SendOptions{ClientMsgID: id})
 	return err
 }
 
 // to finds someone by user name, else by id.
 func (t *talk) to(ctx context.Context, who string) error {
+	user, err := t.find(ctx, who)
+	if err == nil {
+		t.choose(partner{user: user})
+	}
+	return err
+}
+
+// find finds someone by user name, else by id.
+func (t *talk) find(ctx context.Context, who string) (client.User, error) {
 	api := t.client.API()
 	if name, ok := im.NormalUsername(who); ok {
 		users, err := api.FindUsers(ctx, name)
 		if err == nil && len(users) > 0 {
 			t.learn(users[0])
-			t.choose(users[0])
-			return nil
+			return users[0], nil
 		}
 	}
 	user, err := api.User(ctx, who)
+	if isNotFound(err) {
+		return user, fmt.Errorf("there is nobody called %s", who)
+	}
+	if err == nil {
+		t.learn(user)
+	}
+	return user, err
+}
+
+func isNotFound(err error) bool {
 	var refusal *im.Error
-	if errors.As(err, &refusal) && refusal.Code == im.NotFound {
-		return fmt.Errorf("there is nobody called %s", who)
-	}
-	if err != nil {
-		return err
-	}
-	t.learn(user)
-	t.choose(user)
-	return nil
+	return errors.As(err, &refusal) && refusal.Code == im.NotFound
 }
 
 func (t *talk) history(ctx context.Context, count int) error {
@@ -72,16 +89,15 @@ func (t *talk) history(ctx context.Context, count int) error {
 	if err != nil {
 		return err
 	}
-	conversation := im.DirectConversation(t.who.tokens.UserID, peer.UserID)
+	conversation := peer.conversation(t.who.tokens.UserID)
 	messages, more, err := t.client.API().History(ctx, conversation, client.HistoryQuery{Limit: count})
-	var refusal *im.Error
-	if errors.As(err, &refusal) && refusal.Code == im.NotFound {
+	if isNotFound(err) {
 		messages, err = nil, nil
 	}
 	if err != nil {
 		return err
 	}
-	lines := []string{fmt.Sprintf("-- with %s: %d messages", printable(peer.Username), len(messages))}
+	lines := []string{fmt.Sprintf("-- with %s: %d messages", printable(peer.name()), len(messages))}
 	if more {
 		lines[0] += ", there are older ones"
 	}
@@ -113,16 +129,11 @@ func (t *talk) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := t.client.API().Conversations(ctx, client.ConversationQuery{UserID: peer.UserID})
-	if err != nil {
-		return err
-	}
-	if len(page.Conversations) == 0 {
+	reply, err := t.client.Read(ctx, peer.conversation(t.who.tokens.UserID), math.MaxInt64)
+	if isNotFound(err) {
 		t.print("-- nothing to read")
 		return nil
 	}
-	one := page.Conversations[0]
-	reply, err := t.client.Read(ctx, one.ConversationID, one.Head)
 	if err != nil {
 		return err
 	}

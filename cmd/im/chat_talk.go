@@ -24,9 +24,9 @@ type talk struct {
 	out    io.Writer
 
 	mu    sync.Mutex
-	names map[string]string // user id -> user name
+	names map[string]string // user id -> user name; conversation id -> name of a group
 	said  map[string]string // client_msg_id -> text, of this run
-	peer  client.User       // whom one talks to
+	peer  partner           // whom one talks to
 }
 
 // newTalk makes a talk; start connects it.
@@ -35,6 +35,7 @@ func newTalk(options *chatOptions, who identity, out io.Writer, zone *time.Locat
 	t.view = newChatView(who.tokens.UserID, who.device, func(id string) string {
 		return t.nameOf(context.Background(), id)
 	}, zone)
+	t.view.group = func(id string) string { return t.groupName(context.Background(), id) }
 	c, err := client.New(client.Config{
 		Server: options.server, Tokens: who.tokens, DeviceID: who.device, Platform: options.platform,
 		Transport: options.transport, Handler: t, State: client.NewFileState(options.statePath(who)),
@@ -55,6 +56,9 @@ func (t *talk) print(lines ...string) {
 
 // Entry shows an inbox entry.
 func (t *talk) Entry(ctx context.Context, entry *imv1.Entry) error {
+	if m := entry.GetMembership(); m != nil {
+		t.forgetGroup(m.GetConversationId()) // it may have another name, or one that can be asked for
+	}
 	message := entry.GetMessage()
 	own := message.GetSenderId() == t.who.tokens.UserID && message.GetSenderDeviceId() == t.who.device
 	t.mu.Lock()
@@ -74,10 +78,10 @@ func (t *talk) firstPeer(ctx context.Context, message *imv1.Message) {
 		return
 	}
 	t.mu.Lock()
-	first := t.peer.UserID == ""
+	first := t.peer.nobody()
 	t.mu.Unlock()
 	if first {
-		t.choose(client.User{UserID: message.GetSenderId(), Username: t.nameOf(ctx, message.GetSenderId())})
+		t.choose(partner{user: client.User{UserID: message.GetSenderId(), Username: t.nameOf(ctx, message.GetSenderId())}})
 	}
 }
 
@@ -144,20 +148,20 @@ func (t *talk) learn(user client.User) {
 	t.names[user.UserID] = user.Username
 }
 
-func (t *talk) choose(user client.User) {
+func (t *talk) choose(peer partner) {
 	t.mu.Lock()
-	t.peer = user
+	t.peer = peer
 	t.mu.Unlock()
-	t.print("-- talking to " + printable(user.Username))
+	t.print("-- talking to " + printable(peer.name()))
 }
 
 var errNobody = errors.New("to whom? /to NAME")
 
-func (t *talk) chosen() (client.User, error) {
+func (t *talk) chosen() (partner, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.peer.UserID == "" {
-		return client.User{}, errNobody
+	if t.peer.nobody() {
+		return partner{}, errNobody
 	}
 	return t.peer, nil
 }

@@ -19,6 +19,7 @@ type chatView struct {
 	self   string                     // user id
 	device string                     // device id
 	name   func(userID string) string // for display
+	group  func(conversationID string) string
 	zone   *time.Location
 	own    map[string][]ownMessage // not yet read, by conversation id, ascending
 }
@@ -31,7 +32,9 @@ type ownMessage struct {
 }
 
 func newChatView(self, device string, name func(string) string, zone *time.Location) *chatView {
-	return &chatView{self: self, device: device, name: name, zone: zone, own: map[string][]ownMessage{}}
+	return &chatView{
+		self: self, device: device, name: name, group: func(id string) string { return id }, zone: zone, own: map[string][]ownMessage{},
+	}
 }
 
 // entry returns the lines that show an entry: none for what the user need not
@@ -46,6 +49,9 @@ func (v *chatView) entry(entry *imv1.Entry, shown bool) []string {
 		return lines
 	case entry.GetReceipt() != nil:
 		return v.receipt(entry.GetReceipt(), entry.GetAtMs())
+	case entry.GetMembership() != nil:
+		return []string{fmt.Sprintf("%s %s: %s", v.clock(entry.GetAtMs()), printable(v.group(entry.GetMembership().GetConversationId())),
+			v.membership(entry.GetMembership()))}
 	case entry.GetRecall() != nil:
 		recall := entry.GetRecall()
 		return []string{fmt.Sprintf("%s %s took a message back", v.clock(entry.GetAtMs()), v.person(recall.GetBy()))}
@@ -57,14 +63,56 @@ func (v *chatView) message(message *imv1.Message, shown bool) []string {
 	if message.GetDeleted() {
 		return nil
 	}
-	if message.GetSenderId() == v.self {
+	if message.GetSenderId() == v.self && message.GetConversationType() != string(im.Group) {
 		id := message.GetConversationId()
 		v.own[id] = append(v.own[id], ownMessage{seq: message.GetConversationSeq(), text: contentText(message)})
 	}
 	if shown {
 		return nil
 	}
-	return []string{v.line(message)}
+	line := v.line(message)
+	if message.GetConversationType() == string(im.Group) {
+		line += "  (in " + printable(v.group(message.GetConversationId())) + ")"
+	}
+	return []string{line}
+}
+
+// membership says what has changed in a group.
+func (v *chatView) membership(m *imv1.Membership) string {
+	people := make([]string, 0, len(m.GetUserIds()))
+	for _, id := range m.GetUserIds() {
+		people = append(people, v.person(id))
+	}
+	who, by := strings.Join(people, ", "), v.person(m.GetBy())
+	value := func(key string) string { return printable(m.GetData().GetFields()[key].GetStringValue()) }
+	switch im.Action(m.GetAction()) {
+	case im.ActionCreated:
+		return fmt.Sprintf("%s made the group with %s", by, who)
+	case im.ActionJoined:
+		return fmt.Sprintf("%s joined, by %s", who, by)
+	case im.ActionLeft:
+		return who + " left"
+	case im.ActionRemoved:
+		return fmt.Sprintf("%s removed %s", by, who)
+	case im.ActionRole:
+		return fmt.Sprintf("%s made %s %s", by, who, value("role"))
+	case im.ActionMuted:
+		if value("muted_until_ms") == "0" {
+			return fmt.Sprintf("%s lets %s speak again", by, who)
+		}
+		return fmt.Sprintf("%s muted %s", by, who)
+	case im.ActionOwner:
+		return fmt.Sprintf("%s gave the group to %s", by, who)
+	case im.ActionChanged:
+		return by + " changed the group's settings"
+	case im.ActionDissolved:
+		return by + " dissolved the group"
+	case im.ActionRequested:
+		return fmt.Sprintf("%s asks to join: %s", who, value("text"))
+	case im.ActionRefused:
+		return fmt.Sprintf("%s refused %s", by, who)
+	}
+	return fmt.Sprintf("%s: %s %s", by, printable(m.GetAction()), who)
 }
 
 // line shows a message, in a history too.
@@ -128,8 +176,11 @@ func marked(texts []string) string {
 // conversation shows a line of the conversation list.
 func (v *chatView) conversation(c *client.Conversation) string {
 	with := c.ConversationID
-	if c.PeerID != "" {
+	switch {
+	case c.PeerID != "":
 		with = v.person(c.PeerID)
+	case c.GroupName != "":
+		with = printable(c.GroupName)
 	}
 	line := with
 	if c.Unread > 0 {
