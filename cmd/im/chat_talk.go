@@ -56,7 +56,7 @@ func (t *talk) print(lines ...string) {
 
 // Entry shows an inbox entry.
 func (t *talk) Entry(ctx context.Context, entry *imv1.Entry) error {
-	if m := entry.GetMembership(); m != nil {
+	if m := entry.GetMembership(); m.GetAction() == string(im.ActionJoined) || m.GetAction() == string(im.ActionChanged) {
 		t.forgetGroup(m.GetConversationId()) // it may have another name, or one that can be asked for
 	}
 	message := entry.GetMessage()

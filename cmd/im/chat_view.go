@@ -181,6 +181,8 @@ func (v *chatView) conversation(c *client.Conversation) string {
 		with = v.person(c.PeerID)
 	case c.GroupName != "":
 		with = printable(c.GroupName)
+	case c.Type == string(im.Group):
+		with = printable(v.group(c.ConversationID)) + " (left)"
 	}
 	line := with
 	if c.Unread > 0 {
