@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,8 @@ const (
 	drainRetry = time.Second
 	// drainPatience bounds how long a stopping server waits for them to go.
 	drainPatience = 3 * time.Second
+	// othersPatience bounds the question for the servers that they may go to.
+	othersPatience = 500 * time.Millisecond
 )
 
 // listener is what the websocket and the tcp server have in common.
@@ -78,7 +82,7 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	hub := session.NewHub(session.Config{
 		ServerVersion: p.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
 		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
-		Tracer: p.tracer(role, id),
+		ReturnRate: c.ReturnRate, Tracer: p.tracer(role, id),
 	}, link, log)
 	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "im_unreadable_entries_total", ConstLabels: prometheus.Labels{"server": role},
@@ -91,7 +95,7 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	p.started(role, func(ctx context.Context) error {
 		patient, cancel := context.WithTimeout(ctx, drainPatience)
 		defer cancel()
-		if err := hub.Drain(patient, drainRetry); err != nil {
+		if err := hub.Drain(patient, drainRetry, p.others(patient, role, id)); err != nil {
 			log.Warn("some connections did not end in time", "error", err)
 		}
 		stopped := make(chan error, 1)
@@ -106,6 +110,26 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	url := scheme + "://" + advertise + path
 	p.Addresses[role+".url"] = url
 	return p.register(ctx, im.Server{ID: id, Role: role, Address: advertise, URL: url}, hub.Connections)
+}
+
+// others returns the addresses of the other live servers of a role, the least loaded
+// first; none where the registry does not say.
+func (p *process) others(ctx context.Context, role, self string) []string {
+	ctx, cancel := context.WithTimeout(ctx, othersPatience)
+	defer cancel()
+	lists, err := p.registry.Watch(ctx, role)
+	if err != nil {
+		return nil
+	}
+	servers := slices.Clone(<-lists)
+	slices.SortFunc(servers, func(a, b im.Server) int { return cmp.Compare(a.Load, b.Load) })
+	var addresses []string
+	for _, server := range servers {
+		if server.ID != self {
+			addresses = append(addresses, server.Address)
+		}
+	}
+	return addresses
 }
 
 // httpPort is the port of the http server, whose pages may connect.

@@ -17,6 +17,7 @@ package bench
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -34,10 +35,11 @@ const (
 	CatchUp  Mode = "catchup"  // messages to users who are away, who then come back
 	Login    Mode = "login"    // everybody connects at once
 	Overload Mode = "overload" // many times the messages that the server takes, and what becomes of it afterwards
+	Storm    Mode = "storm"    // the server of idle devices ends, and all come back
 )
 
 // Modes lists every mode.
-var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload}
+var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload, Storm}
 
 // Transports and forms that a Config may name.
 const (
@@ -66,7 +68,7 @@ type Config struct {
 	Devices    int           `json:"devices"`           // of each user, 1 to 6; 1
 	Rate       float64       `json:"rate"`              // messages per second of all; 1,000
 	Factor     float64       `json:"factor"`            // overload: how many times what the server takes, 1 to 1,000; 10
-	Connect    int           `json:"connections"`       // idle and login: how many; 10,000 and 1,000
+	Connect    int           `json:"connections"`       // idle, login and storm: how many; 10,000 (login: 1,000)
 	Messages   int           `json:"messages"`          // catchup: for each absent user; 5,000. pairs, single: of each sender, then the run ends; 0 = by time alone
 	Rounds     int           `json:"rounds"`            // catchup, login: how often; 1
 	Parallel   int           `json:"parallel"`          // connections being made at once; 64
@@ -75,11 +77,15 @@ type Config struct {
 	Prefix     string        `json:"prefix"`            // of user names; a new one for every run
 	PIDs       []int         `json:"pids,omitempty"`    // of the server's processes, on this machine: their memory and CPU
 	Metrics    string        `json:"metrics,omitempty"` // URL of the server's metrics, where the PIDs are not known
-	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s (overload: 2 min)
+	Settle     time.Duration `json:"settle_ns"`         // how long to wait for what is outstanding at the end; 30 s (overload 2 min, storm 5 min)
 
 	// Until, when it is closed, ends the load of Pairs, Rate, Single and Idle before
 	// its time; the run is judged as ever. Nil: the duration alone counts.
 	Until <-chan struct{} `json:"-"`
+
+	// Strike ends a server, of Storm, and starts what is to be there instead. Nil:
+	// whoever runs this does.
+	Strike func(context.Context) error `json:"-"`
 }
 
 // withDefaults returns the config with what was left out filled in.
@@ -111,8 +117,11 @@ func (c Config) withDefaults() Config {
 	c.Form = cmp.Or(c.Form, Protobuf)
 	c.Duration = cmp.Or(c.Duration, 10*time.Second)
 	settle := 30 * time.Second
-	if c.Mode == Overload {
+	switch c.Mode {
+	case Overload:
 		settle = 2 * time.Minute
+	case Storm:
+		settle = 5 * time.Minute
 	}
 	c.Settle = cmp.Or(c.Settle, settle)
 	c.Rate = cmp.Or(c.Rate, 1000)

@@ -52,7 +52,10 @@ type device struct {
 	goal      int           // not 0: reached is closed at so many messages
 	reached   chan struct{} // as goal
 	epoch     string
-	resume    bool // name the last seq at the next session
+	resume    bool          // name the last seq at the next session
+	absent    time.Duration // not 0: since when it is away, in a storm
+	tries     int           // to come back that have failed
+	next      string        // host:port that a server has named; empty = ask for one
 	heartbeat time.Duration
 	beatAt    time.Duration // when the next heartbeat is due
 	now       time.Duration // of what is being handled

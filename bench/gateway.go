@@ -65,6 +65,9 @@ type gateway struct {
 // find returns where a device connects to now, if possible not to the server that
 // has failed it.
 func (g *gateways) find(ctx context.Context, d *device) (gateway, error) {
+	if d.next != "" {
+		return named(d.transport, d.next), nil
+	}
 	if targets := g.given[d.transport]; len(targets) > 0 {
 		return gateway{url: targets[int(d.history.Ref())%len(targets)]}, nil
 	}
@@ -81,6 +84,14 @@ func (g *gateways) find(ctx context.Context, d *device) (gateway, error) {
 		return gateway{}, fmt.Errorf("ask for a %s server: %w", d.transport, err)
 	}
 	return gateway{found.ServerID, target}, nil
+}
+
+// named is a server whose address another one has told.
+func named(transport, address string) gateway {
+	if transport == TCP {
+		return gateway{url: &url.URL{Scheme: "tcp", Host: address}}
+	}
+	return gateway{url: &url.URL{Scheme: "ws", Host: address, Path: "/ws"}}
 }
 
 func (g *gateways) ask(ctx context.Context, token, transport string, exclude []string) (client.Gateway, error) {

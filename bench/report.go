@@ -31,6 +31,7 @@ type Report struct {
 	Lag        Latency         `json:"lag"`      // open loop: how late the generator itself sent
 	CatchUp    *CatchUpResult  `json:"catchup,omitempty"`
 	Idle       *IdleResult     `json:"idle,omitempty"`
+	Storm      *StormResult    `json:"storm,omitempty"`
 	Overload   *OverloadResult `json:"overload,omitempty"`
 	Logins     float64         `json:"logins_per_second,omitempty"`
 	Generator  Cost            `json:"generator"`
@@ -102,6 +103,9 @@ func (r *run) report() *Report {
 	if r.idle.Connections > 0 {
 		report.Idle = &r.idle
 	}
+	if s.returns.lost > 0 {
+		report.Storm = s.returns.result(len(r.streams))
+	}
 	if r.overload != nil {
 		report.Overload = r.overload.measured()
 	}
@@ -172,11 +176,15 @@ func (r *Report) rows() []row {
 		if r.Idle != nil {
 			add("memory of a connection", "%.0f bytes (%d connections, %d to %d KiB)", r.Idle.Each, r.Idle.Connections, r.Idle.Before>>10, r.Idle.After>>10)
 		}
+	case Storm:
 	case Login:
 		add("logins", "%.0f/s", r.Logins)
 	default:
 		add("measured", "%.1f s, %d pairs, window %d", r.Seconds, c.Pairs, c.Window)
 		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
+	}
+	if r.Storm != nil {
+		r.Storm.rows(add)
 	}
 	if r.Overload != nil {
 		r.Overload.rows(add)

@@ -33,6 +33,7 @@ type run struct {
 	samples       []catchUp // of CatchUp
 	idle          IdleResult
 	overload      *OverloadResult // of Overload
+	storm         atomic.Bool     // sessions that end now are a storm's
 	loginTime     time.Duration   // of Login: all rounds
 	enough        int             // not 0: so many acknowledged messages end the load
 	marks         []mark          // the beginning and end of the measured time

@@ -13,11 +13,8 @@ import (
 	"github.com/im-transfer/im/proto/wire"
 )
 
-// Times of a session.
-const (
-	authTimeout    = 20 * time.Second
-	reconnectAfter = 500 * time.Millisecond // where the server names no time
-)
+// authTimeout bounds the wait for the answer to an auth.
+const authTimeout = 20 * time.Second
 
 // disconnect is a server's disconnect frame.
 type disconnect struct {
@@ -25,6 +22,7 @@ type disconnect struct {
 	reason    string
 	reconnect bool
 	after     time.Duration
+	address   string // of the server to go to; empty = ask
 }
 
 func (d *disconnect) Error() string {
@@ -38,7 +36,7 @@ func disconnected(f wire.Frame) error {
 	}
 	return &disconnect{
 		code: im.DisconnectCode(body.Code), reason: body.Reason, reconnect: body.Reconnect,
-		after: time.Duration(body.RetryAfterMs) * time.Millisecond,
+		after: time.Duration(body.RetryAfterMs) * time.Millisecond, address: body.Address,
 	}
 }
 
@@ -65,9 +63,13 @@ func (d *device) stay(ctx context.Context) {
 	for {
 		err := d.session(ctx)
 		d.mu.Lock()
+		d.tries++
 		if d.live {
-			lost = d.run.now()
+			lost, d.tries = d.run.now(), 0
 		}
+		d.lostNow(err)
+		d.next = addressOf(err)
+		after := pauseAfter(err, d.tries)
 		leaving, welcomed := d.leaving, d.welcome == nil
 		over := leaving || ctx.Err() != nil || d.run.now()-lost > d.run.config.Settle || !comesBack(err, welcomed)
 		if over && !welcomed {
@@ -85,7 +87,7 @@ func (d *device) stay(ctx context.Context) {
 		case welcomed:
 			d.run.stats.reconnected(err)
 		}
-		if !pause(ctx, err) {
+		if !pause(ctx, after) {
 			return
 		}
 	}
@@ -107,13 +109,8 @@ func comesBack(err error, welcomed bool) bool {
 }
 
 // pause waits before the next attempt; false when the run ends meanwhile.
-func pause(ctx context.Context, err error) bool {
-	after := reconnectAfter
-	var end *disconnect
-	if errors.As(err, &end) && end.after > 0 {
-		after = end.after
-	}
-	timer := time.NewTimer(time.Duration((0.5 + rand.Float64()) * float64(after)))
+func pause(ctx context.Context, after time.Duration) bool {
+	timer := time.NewTimer(after)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -213,6 +210,7 @@ func (d *device) welcomed(f wire.Frame) error {
 		d.welcome <- nil
 		d.welcome = nil
 	}
+	d.returned()
 	d.resendAll()
 	return nil
 }

@@ -26,6 +26,8 @@ func shapeOf(config Config) shape {
 		return loginShape{}
 	case CatchUp:
 		return catchUpShape{}
+	case Storm:
+		return stormShape{}
 	case Overload:
 		return overloadShape{}
 	}

@@ -86,6 +86,7 @@ type stats struct {
 	series     []Second
 	reconnects map[string]int
 	phases     []phaseStats // of Overload: few
+	returns    *returns     // of Storm
 }
 
 // phaseStats are the acknowledgements of what was to be sent in a part of the run.
@@ -97,7 +98,7 @@ type phaseStats struct {
 func newStats() *stats {
 	return &stats{
 		from: -1, ack: newHistogram(), delivery: newHistogram(), login: newHistogram(), lag: newHistogram(),
-		secondAck: newHistogram(), secondDel: newHistogram(), reconnects: map[string]int{},
+		secondAck: newHistogram(), secondDel: newHistogram(), reconnects: map[string]int{}, returns: newReturns(),
 		all: Counts{Refused: map[im.Code]int{}},
 	}
 }
@@ -183,7 +184,7 @@ func recordSpan(h *hdrhistogram.Histogram, s span) {
 func (s *stats) reconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reconnects[err.Error()]++
+	s.reconnects[kindOf(err)]++
 }
 
 // totals returns the running totals.

@@ -106,6 +106,7 @@ type Session struct {
 	SlowTimeout      time.Duration `mapstructure:"slow_timeout"`
 	PerPlatform      int           `mapstructure:"per_platform"`
 	MaxConnections   int           `mapstructure:"max_connections"`
+	ReturnRate       int           `mapstructure:"return_rate"`
 }
 
 // Auth is about accounts and tokens.

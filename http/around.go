@@ -84,8 +84,20 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(&muxAnswer{record: rec}, r)
 			return
 		}
-		mux.ServeHTTP(rec, r)
+		s.serve(mux, rec, r)
 	})
+}
+
+// serve has a request answered; one of the API in its turn, or refused.
+func (s *Server) serve(mux *http.ServeMux, rec *record, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		if err := s.crowd.enter(r); err != nil {
+			writeProblem(rec, refuse(r.Context(), err))
+			return
+		}
+		defer s.crowd.leave()
+	}
+	mux.ServeHTTP(rec, r)
 }
 
 // requestID is the caller's, if it can be one, or a new one.
@@ -120,6 +132,10 @@ func (s *Server) report(rec *record, r *http.Request, id string, took time.Durat
 	case rec.code == im.RateLimited:
 		level = slog.LevelInfo
 	}
+	silent, ok := s.complaints.say(failure{rec.pattern, rec.code}, s.config.Now())
+	if !ok {
+		return
+	}
 	attributes := []slog.Attr{
 		slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", rec.status), slog.String("remote", rec.remote), slog.Duration("took", took),
@@ -129,6 +145,9 @@ func (s *Server) report(rec *record, r *http.Request, id string, took time.Durat
 	}
 	if rec.cause != nil {
 		attributes = append(attributes, slog.Any("error", rec.cause))
+	}
+	if silent > 0 {
+		attributes = append(attributes, slog.Int("not_said", silent))
 	}
 	s.log.LogAttrs(r.Context(), level, "request failed", attributes...)
 }

@@ -37,6 +37,7 @@ type Config struct {
 
 	MaxBodyBytes   int64         // of a request; 1 MiB
 	RequestTimeout time.Duration // for all work on a request; 10 s
+	MaxRequests    int           // API requests worked on at once; 1,024, more wait for 2 s and then are unavailable
 
 	HashConcurrency int // password hashes at once; half the cores, at least 1
 	HashQueue       int // requests waiting for one; 64, beyond it unavailable
@@ -77,13 +78,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, errors.New("log-in and registration limits must not be negative")
 		}
 	}
-	if c.HashConcurrency < 0 || c.HashQueue < 0 || c.MaxBodyBytes < 0 {
-		return c, errors.New("hash and body limits must not be negative")
+	if c.HashConcurrency < 0 || c.HashQueue < 0 || c.MaxBodyBytes < 0 || c.MaxRequests < 0 {
+		return c, errors.New("hash, body and request limits must not be negative")
 	}
 	c.AccessTTL = orElse(c.AccessTTL, 15*time.Minute)
 	c.RefreshTTL = orElse(c.RefreshTTL, 30*24*time.Hour)
 	c.MaxBodyBytes = orElse(c.MaxBodyBytes, 1<<20)
 	c.RequestTimeout = orElse(c.RequestTimeout, 10*time.Second)
+	c.MaxRequests = orElse(c.MaxRequests, 1024)
 	c.HashConcurrency = orElse(c.HashConcurrency, max(1, runtime.GOMAXPROCS(0)/2))
 	c.HashQueue = orElse(c.HashQueue, 64)
 	c.LoginsPerName = c.LoginsPerName.orElse(Rate{10, 6 * time.Second})

@@ -24,15 +24,17 @@ import (
 // Server is an http server. Make it with New.
 type Server struct {
 	Services
-	config   Config
-	policy   atomic.Pointer[Policy]
-	log      *slog.Logger
-	hashing  *hashing
-	names    *limiter // failed log-ins of a name
-	origins  *limiter // failed log-ins from an address
-	joins    *limiter // registrations from an address
-	gateways map[string]*gateways
-	handler  http.Handler
+	config     Config
+	policy     atomic.Pointer[Policy]
+	log        *slog.Logger
+	hashing    *hashing
+	names      *limiter // failed log-ins of a name
+	origins    *limiter // failed log-ins from an address
+	joins      *limiter // registrations from an address
+	crowd      *crowd
+	complaints complaints
+	gateways   map[string]*gateways
+	handler    http.Handler
 
 	server   *http.Server
 	listener net.Listener
@@ -50,13 +52,15 @@ func New(config Config, services Services, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		Services: services, config: config, log: log,
-		hashing:  newHashing(services.Passwords, config.HashConcurrency, config.HashQueue),
-		names:    newLimiter(config.LoginsPerName),
-		origins:  newLimiter(config.LoginsPerAddress),
-		joins:    newLimiter(config.RegistrationsPerAddress),
-		gateways: map[string]*gateways{"websocket": {}, "tcp": {}},
-		cancel:   func() {},
-		failed:   make(chan error, 1),
+		hashing:    newHashing(services.Passwords, config.HashConcurrency, config.HashQueue),
+		names:      newLimiter(config.LoginsPerName),
+		origins:    newLimiter(config.LoginsPerAddress),
+		joins:      newLimiter(config.RegistrationsPerAddress),
+		crowd:      newCrowd(config.MaxRequests),
+		complaints: complaints{was: map[failure]*complaint{}},
+		gateways:   map[string]*gateways{"websocket": {}, "tcp": {}},
+		cancel:     func() {},
+		failed:     make(chan error, 1),
 	}
 	s.SetPolicy(config.Policy)
 	mux := http.NewServeMux()

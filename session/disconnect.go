@@ -11,6 +11,12 @@ import (
 // disconnect ends the session: the reason is the last thing written, the sending
 // side is shut, and the reader is woken to linger. Only the first call counts.
 func (s *Session) disconnect(code im.DisconnectCode, reason string, retryAfter time.Duration) {
+	s.disconnectTo(code, reason, retryAfter, "")
+}
+
+// disconnectTo is disconnect with the address of a server to come to; empty = the client
+// asks the gateway API for one.
+func (s *Session) disconnectTo(code im.DisconnectCode, reason string, retryAfter time.Duration, address string) {
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
@@ -18,7 +24,7 @@ func (s *Session) disconnect(code im.DisconnectCode, reason string, retryAfter t
 	}
 	s.answerBeats()
 	s.put(wire.OpDisconnect, 0, &imv1.Disconnect{
-		Code: string(code), Reason: reason, Reconnect: code.Reconnect(), RetryAfterMs: milliseconds(retryAfter),
+		Code: string(code), Reason: reason, Reconnect: code.Reconnect(), RetryAfterMs: milliseconds(retryAfter), Address: address,
 	})
 	out := s.buffer()
 	*out = s.conn.Goodbye(*out, code)

@@ -25,7 +25,8 @@ type Config struct {
 	SlowTimeout      time.Duration // 60 s without progress while entries or bytes wait
 	Linger           time.Duration // 1 s of reading off what is in flight at the end
 	MaxConnections   int           // 0 = no bound; more are sent away as unavailable
-	MaxLogins        int           // 512 at once; more wait
+	MaxLogins        int           // 512 at once; more wait, for 3 s
+	ReturnRate       int           // 1,000 log-ins per second that the sessions of a draining server are spread over
 	Tracer           Tracer        // nil = nothing is traced
 }
 
@@ -39,6 +40,7 @@ func (c Config) withDefaults() Config {
 	c.SlowTimeout = defaulted(c.SlowTimeout, time.Minute)
 	c.Linger = defaulted(c.Linger, time.Second)
 	c.MaxLogins = defaulted(c.MaxLogins, 512)
+	c.ReturnRate = defaulted(c.ReturnRate, 1000)
 	return c
 }
 
@@ -59,7 +61,7 @@ type Hub struct {
 	idle    time.Duration
 	crew    *crew
 	buffers sync.Pool // of *[]byte, empty
-	logins  chan struct{}
+	logins  *logins
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc
 	stop    sync.Once
@@ -83,7 +85,7 @@ func NewHub(config Config, link *Link, log *slog.Logger) *Hub {
 		config: config, link: link, log: log, began: time.Now(),
 		idle:     time.Duration(config.IdleFactor * float64(config.HeartbeatSeconds) * float64(time.Second)),
 		crew:     newCrew(),
-		logins:   make(chan struct{}, config.MaxLogins),
+		logins:   newLogins(config.MaxLogins),
 		ctx:      ctx,
 		cancel:   cancel,
 		sessions: map[*Session]struct{}{},
@@ -104,7 +106,7 @@ func (h *Hub) Serve(conn Conn) {
 		closeNow(conn.NetConn())
 		return
 	case draining > 0:
-		s.disconnect(im.Draining, "server is going away", jitter(draining))
+		s.disconnect(im.Draining, goingAway, jitter(draining))
 	case full:
 		s.disconnect(im.DisconnectUnavailable, "too many connections", time.Second)
 	default:
@@ -141,15 +143,25 @@ func (h *Hub) Connections() int {
 	return len(h.sessions)
 }
 
-// Drain disconnects every session with draining, each with a retry_after_ms
-// between half and one and a half times retryAfter, and so whoever comes later.
-// It returns when all have ended, or with the context.
-func (h *Hub) Drain(ctx context.Context, retryAfter time.Duration) error {
+const goingAway = "server is going away"
+
+// Drain disconnects every session with draining, and so whoever comes later. Each is
+// told one of the addresses in turn, if there are any, and a retry_after_ms between half
+// and one and a half times retryAfter, or times what so many log-ins take at the rate of
+// the configuration, if that is longer. It returns when all have ended, or with the
+// context.
+func (h *Hub) Drain(ctx context.Context, retryAfter time.Duration, addresses []string) error {
+	crowd := time.Duration(h.Connections()) * time.Second / time.Duration(h.config.ReturnRate)
+	retryAfter = max(retryAfter, min(crowd, longestReturn), time.Millisecond)
 	h.mu.Lock()
-	h.draining = max(retryAfter, time.Millisecond)
+	h.draining = retryAfter
 	h.mu.Unlock()
-	for _, s := range h.all() {
-		s.disconnect(im.Draining, "server is going away", jitter(retryAfter))
+	for i, s := range h.all() { // whoever has come since is told by Serve
+		address := ""
+		if len(addresses) > 0 {
+			address = addresses[i%len(addresses)]
+		}
+		s.disconnectTo(im.Draining, goingAway, jitter(retryAfter), address)
 	}
 	return h.await(ctx)
 }

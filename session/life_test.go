@@ -98,7 +98,7 @@ func TestDrain(t *testing.T) {
 		clients := []*sessiontest.Client{connect(t, hub, wire.Proto), connect(t, hub, wire.JSON)}
 		clients[0].Login("ann", "d1")
 		synctest.Wait()
-		go hub.Drain(t.Context(), 4*time.Second) //nolint:errcheck // awaited below
+		go hub.Drain(t.Context(), 4*time.Second, nil) //nolint:errcheck // awaited below
 		synctest.Wait()
 		clients = append(clients, connect(t, hub, wire.JSON))
 		for _, c := range clients {
@@ -112,7 +112,7 @@ func TestDrain(t *testing.T) {
 			}
 			c.Wire.Close()
 		}
-		if err := hub.Drain(t.Context(), time.Second); err != nil {
+		if err := hub.Drain(t.Context(), time.Second, []string{"elsewhere:1"}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -125,7 +125,7 @@ func TestStop(t *testing.T) {
 	c.Login("ann", "d1")
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := hub.Drain(done, time.Second); err == nil {
+	if err := hub.Drain(done, time.Second, nil); err == nil {
 		t.Error("drained at once")
 	}
 	for range 2 {

@@ -40,6 +40,14 @@ func (s *Session) auth(frame wire.Frame) {
 // place of sessions that its clients have found elsewhere.
 func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.setPhase(phaseLogin)
+	if s.crowded > 0 {
+		s.refuseLogin(seq, im.Retry(im.Unavailable, s.crowded, "too many are logging in"))
+		return
+	}
+	if gone(s.conn.NetConn()) { // while it waited for its turn
+		s.abandon()
+		return
+	}
 	reply, refusal := s.judgeAuth(auth, false)
 	if refusal != nil {
 		s.refuseLogin(seq, refusal)

@@ -25,7 +25,7 @@ const (
 // come back to the full bound when the server does. The session's mu guards it.
 type pace struct {
 	allowed uint16        // 0 = firstAllowed
-	slow    bool          // the last answer was late
+	slow    time.Duration // until then answers are taken to be late
 	cut     time.Duration // when it was last halved
 	took    time.Duration // what the last answer took
 	told    time.Duration // until then the client has been asked to wait
@@ -42,9 +42,12 @@ func (p *pace) most() int {
 // many others. Only who uses the room shows that there is more.
 func (p *pace) answered(at, now time.Duration, others int) {
 	p.took = now - at
-	p.slow = p.took > late
+	tooLate := p.took > late
+	if p.slow = 0; tooLate {
+		p.slow = now + late
+	}
 	switch most := p.most(); {
-	case p.slow && at >= p.cut:
+	case tooLate && at >= p.cut:
 		p.allowed, p.cut = uint16(max(1, most/2)), now //nolint:gosec // at most maxUnanswered
 	case p.took <= promptly && 2*(others+1) >= most && most < maxUnanswered:
 		p.allowed = uint16(most + 1) //nolint:gosec // as above
@@ -55,7 +58,7 @@ func (p *pace) answered(at, now time.Duration, others int) {
 // oldest one's age counts as well, so that a server which answers nothing at all is
 // sent less and less.
 func (s *Session) paceRoom(now time.Duration) (most int, behind bool) {
-	most, behind = s.pace.most(), s.pace.slow
+	most, behind = s.pace.most(), now < s.pace.slow
 	if len(s.unanswered) > 0 {
 		periods := (now - s.unanswered[0].at) / late
 		most >>= min(periods, 16)

@@ -70,6 +70,7 @@ type Session struct {
 	incoming []byte        // the message being handled
 	failed   error         // or why there is none
 	textual  bool          // it is a text message
+	crowded  time.Duration // not 0: there is no room to judge an auth now; when to come again
 	loggedIn bool
 	over     bool // nothing is read any more
 }
@@ -90,9 +91,13 @@ func (s *Session) run() {
 			s.hub.crew.do(s, (*Session).take)
 			continue
 		}
-		s.hub.logins <- struct{}{}
+		if s.crowded = s.hub.logins.enter(); s.crowded > 0 {
+			s.hub.crew.do(s, (*Session).take)
+			continue
+		}
+		began := s.hub.now()
 		s.hub.crew.do(s, (*Session).take)
-		<-s.hub.logins
+		s.hub.logins.leave(s.hub.now() - began)
 	}
 	s.hub.crew.start(s, (*Session).end)
 }

@@ -28,6 +28,9 @@ Modes:
            or --metrics
   catchup  messages to users who are away; how fast they get them when they return
   login    everybody connects at once
+  storm    the server of idle devices is killed, or stopped: how fast all of them are
+           back, how often they try, and whether a session was lost or doubled. With
+           --local it does so itself; otherwise it waits for you to
   overload what the server takes, then --factor times that, then whether it takes as
            much as before; with --pid how much memory it needed
 
@@ -43,6 +46,7 @@ const benchExample = `  im bench pairs --pairs 100 --window 16 --duration 30s --
 // benchOutput says where the results of a run go besides standard output.
 type benchOutput struct {
 	dataDir, jsonFile, htmlFile string
+	local, strike               string // a system to start, and how a storm's server ends
 }
 
 func newBenchCommand() *cobra.Command {
@@ -56,12 +60,7 @@ func newBenchCommand() *cobra.Command {
 			if len(args) > 0 {
 				config.Mode = bench.Mode(args[0])
 			}
-			key, err := serviceKey(config.ServiceKey, output.dataDir)
-			if err != nil {
-				return err
-			}
-			config.ServiceKey = key
-			return runBench(c, config, output)
+			return runBenchOn(c, config, output)
 		},
 	}
 	for _, mode := range bench.Modes {
@@ -87,7 +86,7 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.IntVar(&config.Devices, "devices", 1, "devices of each user, to 6")
 	flags.Float64Var(&config.Rate, "rate", 1000, "rate: messages per second of all senders together")
 	flags.Float64Var(&config.Factor, "factor", 10, "overload: how many times what the server takes is offered")
-	flags.IntVar(&config.Connect, "connections", 0, "idle, login: how many (10000 and 1000)")
+	flags.IntVar(&config.Connect, "connections", 0, "idle, storm: how many (10000); login (1000)")
 	flags.IntVar(&config.Messages, "messages", 0, "catchup: for each absent user (5000); pairs, single: of each sender, then the run ends")
 	flags.IntVar(&config.Rounds, "rounds", 1, "catchup, login: how often")
 	flags.IntVar(&config.Parallel, "parallel", 64, "connections being made at once")
@@ -96,7 +95,9 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.StringVar(&config.Prefix, "prefix", "", "of user names, to use the same users again (new ones for every run)")
 	flags.IntSliceVar(&config.PIDs, "pid", nil, "the server's process on this machine, or several with commas between: memory and CPU time")
 	flags.StringVar(&config.Metrics, "metrics", "", "`URL` of the server's metrics, for its memory")
-	flags.DurationVar(&config.Settle, "settle", 0, "how long to wait for what is outstanding at the end (30s; overload 2m)")
+	flags.DurationVar(&config.Settle, "settle", 0, "how long to wait for what is outstanding at the end (30s; overload 2m, storm 5m)")
+	flags.StringVar(&output.local, "local", "", "start a system for the run: `embedded` (one process) or cluster (RabbitMQ, etcd, MongoDB, two of each server)")
+	flags.StringVar(&output.strike, "strike", strikeKill, "storm with --local: how the server ends, kill (-9) or stop (SIGTERM)")
 	flags.StringVar(&output.jsonFile, "json", "", "write the report as JSON to a `file`, - for standard output instead of the table")
 	flags.StringVar(&output.htmlFile, "html", "", "write the report as a page with plots to a `file`")
 }
@@ -115,6 +116,22 @@ func serviceKey(given, dataDir string) (string, error) {
 		return "", fmt.Errorf("read the service key: %w", err)
 	}
 	return strings.TrimSpace(string(key)), nil
+}
+
+// runBenchOn runs on the server that is given, or on a system of its own.
+func runBenchOn(c *cobra.Command, config bench.Config, output benchOutput) (err error) {
+	system, err := startBench(c.Context(), c.ErrOrStderr(), output, &config)
+	switch {
+	case err != nil:
+		return err
+	case system != nil:
+		defer func() { err = errors.Join(err, system.end(c.ErrOrStderr(), err)) }()
+	default:
+		if config.ServiceKey, err = serviceKey(config.ServiceKey, output.dataDir); err != nil {
+			return err
+		}
+	}
+	return runBench(c, config, output)
 }
 
 func runBench(c *cobra.Command, config bench.Config, output benchOutput) error {

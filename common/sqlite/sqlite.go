@@ -59,7 +59,7 @@ type Store struct {
 	readers       chan *conn // those not in use
 	lock          *os.File
 
-	mu     sync.Mutex // guards closed, and calls.Add against calls.Wait
+	mu     sync.RWMutex // guards closed, and calls.Add, under RLock, against calls.Wait
 	closed bool
 	calls  sync.WaitGroup
 }
@@ -170,8 +170,8 @@ func (s *Store) Close() error {
 
 // enter counts a call in progress; false when the store is closed.
 func (s *Store) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock() // thousands may read at once, and none may close
+	defer s.mu.RUnlock()
 	if !s.closed {
 		s.calls.Add(1)
 	}
