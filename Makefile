@@ -30,7 +30,7 @@ REPORT = docs/reports/soak-$(SYSTEM)
 LOAD_cluster = --faults all --faults-every 3s --users 60 --rate 270
 LOAD_embedded = --faults kill --faults-every 4s --users 40 --devices 3 --rate 400
 
-.PHONY: help run cluster cluster-bench test soak lint fmt proto bench bench-table
+.PHONY: help run cluster cluster-bench test soak breaks lint fmt proto bench bench-table
 
 help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ test: ## run all tests with the race detector; says what was skipped
 soak: ## break a system again and again for an hour and judge it, into docs/reports; SYSTEM=embedded, DURATION=10m, SEED=7
 	@go build -o im ./cmd/im && exec ./im check --local $(SYSTEM) $(LOAD_$(SYSTEM)) --duration $(DURATION) --seed $(SEED) --patience 3m $(SOAK) \
 		--json $(REPORT).json --html $(REPORT).html > $(REPORT).txt
+
+breaks: ## break each guarantee on purpose and see it convicted, in about twenty minutes
+	IM_BREAKS=all go test -count=1 -timeout 60m -v -run 'IsConvicted|Acquitted' ./test/breaks
 
 lint: ## check the code and the .proto files, and that these break no client
 	$(TOOL) golangci-lint run ./...

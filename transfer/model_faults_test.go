@@ -100,13 +100,22 @@ const (
 // became of it.
 type late struct {
 	transfer.Store
-	leg    string
-	faults *faults
-	going  *sync.WaitGroup
+	leg      string
+	abandons bool // who has waited too long has written nothing: a store of the same process
+	faults   *faults
+	going    *sync.WaitGroup
 }
 
 func (l *late) write(ctx context.Context, name string, do func(context.Context) error) error {
 	wait := time.Millisecond + l.faults.Slow(l.leg+name)
+	if l.abandons {
+		select {
+		case <-time.After(wait):
+			return do(context.WithoutCancel(ctx))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	done := make(chan error, 1)
 	l.going.Go(func() {
 		time.Sleep(wait)

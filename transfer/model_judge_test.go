@@ -35,6 +35,7 @@ func (s *system) await(promise string, missing func(often bool) string) bool {
 	for i := range int(modelPatience / time.Second) {
 		synctest.Wait()
 		s.gate.watch()
+		s.watchOwners()
 		if what = missing(i%5 == 0); what == "" {
 			return true
 		}

@@ -107,9 +107,21 @@ func (s *system) run(steps []step) {
 		s.take(step)
 		synctest.Wait()
 		s.gate.watch()
+		s.watchOwners()
 	}
 	s.heal()
 	s.settle()
+}
+
+// watchOwners: nothing that is done to an owner is a reason to give up.
+func (s *system) watchOwners() {
+	for _, o := range s.owners {
+		select {
+		case err := <-o.server.Failed():
+			s.broken("given up", "%s: %v", o.id, err)
+		default:
+		}
+	}
 }
 
 // broken notes that a promise was broken, and how. Only which one it was is the
@@ -160,7 +172,7 @@ func (s *system) add() {
 		under = &late{Store: under, leg: onTheWire, faults: s.faults, going: &s.going}
 	}
 	o.store = storetest.NewOutage(under)
-	store := &late{Store: o.store, leg: inTheOwner, faults: s.faults, going: &s.going}
+	store := &late{Store: o.store, leg: inTheOwner, abandons: s.embed, faults: s.faults, going: &s.going}
 	o.queue = newModelQueue(s.queue, s.faults, s.embed)
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {

@@ -85,8 +85,8 @@ func (t *term) extend(ctx context.Context) error {
 	next.AtMs = at
 	next.IDCeiling = max(at, t.held.IDCeiling) + termRange.Milliseconds()
 	err := t.store.InsertTerm(ctx, next)
-	if errors.Is(err, im.ErrUnknown) {
-		err = t.outcome(ctx, next, err)
+	if errors.Is(err, im.ErrUnknown) || errors.Is(err, im.ErrDuplicate) {
+		next, err = t.outcome(ctx, next, err)
 	}
 	if errors.Is(err, im.ErrDuplicate) {
 		return errForeign
@@ -99,19 +99,21 @@ func (t *term) extend(ctx context.Context) error {
 	return nil
 }
 
-// outcome finds out whether a term of unknown outcome is in: nil if so, unknown if
-// it can be inserted again, im.ErrDuplicate when another owner's stands there.
-func (t *term) outcome(ctx context.Context, next im.Term, unknown error) error {
+// outcome finds out whose a term is that may be in, or that another stands in the
+// way of: ours, as it was written now or by a former try whose outcome was not
+// known; im.ErrDuplicate when it is another owner's; im.ErrUnknown when there is none
+// yet that a majority shows, so that it can be inserted again.
+func (t *term) outcome(ctx context.Context, next im.Term, cause error) (im.Term, error) {
 	last, err := t.store.LastTerm(ctx, next.Partition)
 	switch {
 	case err != nil:
-		return err
-	case last == next:
-		return nil
+		return next, fmt.Errorf("read it back: %w", err)
+	case last.Term == next.Term && last.Owner == next.Owner:
+		return last, nil
 	case last.Term < next.Term:
-		return unknown
+		return next, fmt.Errorf("%w: %v", im.ErrUnknown, cause) //nolint:errorlint // a conflict that nothing shows is none yet
 	}
-	return im.ErrDuplicate
+	return next, im.ErrDuplicate
 }
 
 // nextID returns the next id, extending the term when its ids are used up.

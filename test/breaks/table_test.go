@@ -1,0 +1,153 @@
+package breaks
+
+import "github.com/im-transfer/im/check"
+
+// in makes an edit.
+func in(file, old, with string) edit { return edit{file: file, old: old, new: with} }
+
+// helping makes an edit that breaks nothing.
+func helping(file, old, with string) edit { return edit{file: file, old: old, new: with, helps: true} }
+
+var (
+	// refusals has accept refuse some sends with unavailable, which is honest, and
+	// what promises are put to the proof by.
+	refusals = helping("transfer/accept.go",
+		"if err := s.admit(TopicConversation, partition); err != nil {",
+		`if command.AcceptedAtMs%8 == 0 {
+			return im.Retry(im.Unavailable, time.Millisecond, "refused for the test")
+		}
+		if err := s.admit(TopicConversation, partition); err != nil {`)
+
+	// lostPushes drops every fifth push, which is honest too: a push is only a hint.
+	lostPushes = helping("transfer/stream.go",
+		"g.pushBytes+size <= maxPushBytes {",
+		"g.pushBytes+size <= maxPushBytes && p.Targets[0].Seq%5 > 0 {")
+
+	// slowInbox gives a kill time to fall between the two commits of a message.
+	slowInbox = []edit{
+		helping("common/sqlite/inbox.go", `	"context"`, "\t\"context\"\n\t\"time\""),
+		helping("common/sqlite/inbox.go",
+			`	return s.write(ctx, "commit inbox", func(t *tx) error {`,
+			"\ttime.Sleep(50 * time.Millisecond)\n\treturn s.write(ctx, \"commit inbox\", func(t *tx) error {"),
+	}
+)
+
+var breaks = []breakage{
+	{
+		name: "ack-before-insert", promise: "No loss: the event is stored before the ack", quick: true,
+		what: "the ack goes out first",
+		edits: []edit{
+			helping("transfer/sequence.go", `"log/slog"`, "\"log/slog\"\n\t\"time\""),
+			in("transfer/sequence.go",
+				"		if err := s.insert(ctx, planned); err != nil {",
+				"		s.reply(planned)\n		time.Sleep(20 * time.Millisecond)\n		if err := s.insert(ctx, planned); err != nil {"),
+		},
+		court: bench{kills: true, kinds: []check.Kind{check.Loss}},
+	},
+	{
+		name: "outbox-not-written", promise: "No loss: its way to the inboxes is stored with it",
+		what: "no outbox rows are written",
+		edits: append([]edit{
+			in("transfer/repeat.go", "err := s.store.InsertEvents(ctx, events, packs)", "err := s.store.InsertEvents(ctx, events, nil)"),
+		}, slowInbox...),
+		court: bench{kills: true, kinds: []check.Kind{check.Loss}},
+	},
+	{
+		name: "outbox-not-replayed", promise: "No loss: a crash between the two is made up for",
+		what: "the outbox is not published at start",
+		edits: append([]edit{
+			in("transfer/transfer.go", "if err := s.replayPacks(ctx); err != nil {", "if err := error(nil); err != nil {"),
+		}, slowInbox...),
+		court: bench{kills: true, kinds: []check.Kind{check.Loss}},
+	},
+	{
+		name: "push-over-a-hole", promise: "No loss: a device misses nothing that is in the inbox",
+		what:  "a push is written whatever is missing before it",
+		edits: []edit{lostPushes, in("session/window.go", "seq == s.cursor+1 && !s.feeding", "seq > s.cursor")},
+		court: bench{kinds: []check.Kind{check.Gap}},
+	},
+	{
+		name: "resume-above-the-cursor", promise: "No loss: a cursor never passes what a device has",
+		what:  "a session resumes at the head",
+		edits: []edit{in("transfer/login.go", "reply.ResumeFrom = from\n", "reply.ResumeFrom = state.Head\n")},
+		court: bench{kinds: []check.Kind{check.Loss}},
+	},
+	{
+		name: "events-not-unique", promise: "No duplicates: one event per client key", quick: true,
+		what: "the index does not refuse",
+		edits: []edit{
+			in("common/sqlite/schema.go", "CREATE UNIQUE INDEX messages_once", "CREATE INDEX messages_once"),
+			in("transfer/sequence.go", "known, ok := s.recent.get(p.key); ok {", "known, ok := s.recent.get(p.key); ok && false {"),
+		},
+		court: bench{kinds: []check.Kind{check.Identity}},
+	},
+	{
+		name: "content-not-compared", promise: "No duplicates: the same id with other content is told apart",
+		what:  "hashes are not compared",
+		edits: []edit{in("transfer/sequence.go", "if stored.Hash != p.command.Hash {", "if false {")},
+		court: story{folder: "./test", test: "TestARetryIsAnsweredWithTheOriginal", says: []string{"conflict"}},
+	},
+	{
+		name: "outbox-never-emptied", promise: "No duplicates: one entry per event and inbox",
+		what:  "outbox rows stay when their entries are in",
+		edits: []edit{in("common/sqlite/inbox.go", "return t.forgetPacks(commit.Done)", "return nil")},
+		court: bench{kills: true, kinds: []check.Kind{check.Duplicate}},
+	},
+	{
+		name: "page-repeats-its-end", promise: "No duplicates: one delivery per seq and session",
+		what:  "the last entry of every second page comes again",
+		edits: []edit{in("session/pull.go", "	s.cursor += int64(len(entries))\n", "	s.cursor += int64(len(entries)) - int64(len(entries)+1)%2\n")},
+		court: bench{kinds: []check.Kind{check.Duplicate}},
+	},
+	{
+		name: "inbox-in-another-order", promise: "Order: the inbox keeps it",
+		what:  "a batch is stamped backwards",
+		edits: []edit{in("transfer/commit.go", "	c.received = len(c.planned)\n", "	slices.Reverse(c.planned)\n	c.received = len(c.planned)\n")},
+		court: bench{kinds: []check.Kind{check.Order}},
+	},
+	{
+		name: "after-not-checked", promise: "Order: the sender's, across refusals and reconnects",
+		what: "`after` is not looked at",
+		edits: []edit{
+			refusals,
+			in("transfer/sequence.go", `return im.Retry(im.OutOfOrder, 0, "the message named in after is not stored")`, "return nil"),
+		},
+		court: bench{kinds: []check.Kind{check.SenderOrder}},
+	},
+	{
+		name: "stored-and-refused", promise: "Honest answers: final codes are given only by who can know",
+		what: "every twentieth message is stored and answered `forbidden`",
+		edits: []edit{in("transfer/sequence.go",
+			"		answer(p.command.Origin, sendAck(p.event, p.repeat))",
+			`		if p.event.Seq%20 == 0 {
+			answer(p.command.Origin, errorReply(im.Errorf(im.Forbidden, "broken")))
+			continue
+		}
+		answer(p.command.Origin, sendAck(p.event, p.repeat))`)},
+		court: bench{kinds: []check.Kind{check.Refused}},
+	},
+	{
+		name: "no-answer", promise: "Honest answers: nothing that waits is dropped",
+		what:  "every twentieth message is never answered",
+		edits: []edit{in("transfer/sequence.go", "		if p.answered {", "		if p.answered || p.event != nil && p.event.Seq%20 == 0 {")},
+		court: bench{kinds: []check.Kind{check.Unanswered}},
+	},
+	{
+		name: "cursor-falls", promise: "What only rises: a device's cursor",
+		what:  "an ack moves it to the multiple of seven below",
+		edits: []edit{in("transfer/ack.go", "		cursor.Seq = a.Seq\n", "		cursor.Seq = a.Seq - a.Seq%7\n")},
+		court: bench{kinds: []check.Kind{check.Cursor}},
+	},
+	{
+		name: "read-mark-falls", promise: "What only rises: `read_upto`",
+		what:  "the statement takes what comes",
+		edits: []edit{in("common/sqlite/marks.go", "read_upto = max(read_upto, excluded.read_upto)", "read_upto = excluded.read_upto")},
+		court: model("TestModelOfOneOwner", "read_upto"),
+	},
+	{
+		name: "ids-in-another-order", promise: "What only rises: message ids of a partition",
+		what:  "one bit of the time is turned",
+		edits: []edit{in("transfer/sequence.go", "ID: id, ConversationID: c.ConversationId", "ID: id ^ 1<<30, ConversationID: c.ConversationId")},
+		court: bench{kinds: []check.Kind{check.IDs}},
+	},
+}
