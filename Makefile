@@ -21,7 +21,7 @@ DATA ?=
 CLUSTER ?=
 
 # Of soak: embedded or cluster, how long, the seed of all that happens, and further
-# flags of im check.
+# flags of im check, such as --brokers 3.
 SYSTEM ?= cluster
 DURATION ?= 65m
 SEED ?= 1

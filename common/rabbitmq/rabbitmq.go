@@ -41,6 +41,10 @@ var ErrClosed = errors.New("closed")
 // retryAfter is what a refused publisher is asked to wait.
 const retryAfter = time.Second
 
+// silence is how long a node may confirm nothing, at least: one that has too much to
+// do is not helped by those who leave it and send everything again elsewhere.
+const silence = 30 * time.Second
+
 // Topic is one topic of a queue.
 type Topic struct {
 	Name       string
@@ -58,8 +62,8 @@ type Config struct {
 	// unacknowledged. At least 1, at most 65,535, the same in all processes.
 	Prefetch int
 	// Heartbeat is the broker's and our sign of life, default 5 s, at least 1 s.
-	// A side that is silent for three of them is taken for dead, and so is a node that
-	// confirms nothing for as long, for it may have lost the others.
+	// A side that is silent for three of them is taken for dead; a node that confirms
+	// nothing for as long, and for 30 s, for one that has lost the others.
 	Heartbeat time.Duration
 	// Patience is the longest time from a publish to its answer, default 2 s, at
 	// least 20 ms.
@@ -276,7 +280,7 @@ func (q *Queue) expire(ctx context.Context) {
 			for _, p := range q.all {
 				p.out.expire(now.Add(-q.config.Patience + 2*step))
 			}
-			q.leaveSilent(now.Add(-3 * q.config.Heartbeat))
+			q.leaveSilent(now.Add(-max(3*q.config.Heartbeat, silence)))
 		case <-ctx.Done():
 			return
 		}

@@ -23,7 +23,7 @@ type Brokers struct {
 
 // StartBrokers starts a node on each of these ports of 127.0.0.1, 0 for one that is
 // free, with all their files in dir, and waits until all of them take connections,
-// at most two minutes. A folder that was that of Brokers before needs the same ports
+// at most four minutes. A folder that was that of Brokers before needs the same ports
 // again: they are in the nodes' names.
 func StartBrokers(ctx context.Context, dir string, ports ...int) (*Brokers, error) {
 	b, err := newBrokers(dir, ports)

@@ -29,7 +29,7 @@ type RabbitMQ struct {
 }
 
 const (
-	rabbitmqReady = 2 * time.Minute  // bounds the wait for a broker that starts
+	rabbitmqReady = 4 * time.Minute  // bounds the wait for a broker that starts
 	rabbitmqEnd   = 30 * time.Second // and for one that is told to stop
 )
 
@@ -40,7 +40,7 @@ func HasRabbitMQ() bool {
 }
 
 // StartRabbitMQ starts a broker with all its files in dir, on a port of 127.0.0.1,
-// 0 for one that is free. It waits until the broker takes connections, at most two
+// 0 for one that is free. It waits until the broker takes connections, at most four
 // minutes.
 func StartRabbitMQ(ctx context.Context, dir string, port int) (*RabbitMQ, error) {
 	bin, err := rabbitmqPrograms()
