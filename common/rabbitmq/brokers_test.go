@@ -155,7 +155,9 @@ func (l *talk) listen(ctx context.Context, q *rabbitmq.Queue) {
 		if err != nil {
 			continue
 		}
+		l.mu.Lock()
 		l.takeover++
+		l.mu.Unlock()
 		for {
 			batch, err := consumer.Receive(ctx, 64)
 			if err != nil {
