@@ -37,6 +37,7 @@ type Server struct {
 	handler    http.Handler
 
 	server   *http.Server
+	fresh    *fresh
 	listener net.Listener
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
@@ -59,6 +60,7 @@ func New(config Config, services Services, log *slog.Logger) (*Server, error) {
 		crowd:      newCrowd(config.MaxRequests),
 		complaints: complaints{was: map[failure]*complaint{}},
 		gateways:   map[string]*gateways{"websocket": {}, "tcp": {}},
+		fresh:      newFresh(),
 		cancel:     func() {},
 		failed:     make(chan error, 1),
 	}
@@ -103,6 +105,7 @@ func (s *Server) Start(ctx context.Context) error {
 		WriteTimeout:      2*s.config.RequestTimeout + 10*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.fresh.follow,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.running.Go(func() {
@@ -134,6 +137,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		s.cancel()
 		if s.server != nil {
+			s.fresh.stop()
 			if stalled := s.server.Shutdown(ctx); stalled != nil {
 				s.log.Warn("some requests did not end in time and were cut", "error", stalled)
 				err = wrap("stop http", s.server.Close())
