@@ -207,8 +207,11 @@ func (r *Report) rows() []row {
 	for _, why := range slices.Sorted(maps.Keys(r.Reconnects)) {
 		add("reconnects", "%d: %s", r.Reconnects[why], why)
 	}
-	add("CPU", "generator %.1f s, %.1f µs per message; server %.1f s, %.1f µs per message",
-		r.Generator.CPUSeconds, r.Generator.PerMessage, r.ServerCost.CPUSeconds, r.ServerCost.PerMessage)
+	server := "server not known: see --pid"
+	if r.ServerCost.CPUSeconds > 0 {
+		server = fmt.Sprintf("server %.1f s, %.1f µs per message", r.ServerCost.CPUSeconds, r.ServerCost.PerMessage)
+	}
+	add("CPU", "generator %.1f s, %.1f µs per message; %s", r.Generator.CPUSeconds, r.Generator.PerMessage, server)
 	if r.Error != "" {
 		add("cut short", "%s", r.Error)
 	}
