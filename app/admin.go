@@ -38,7 +38,7 @@ func newAdmin(
 ) (*admin, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("admin.listen: %w", err)
+		return nil, taken("admin.listen", fmt.Errorf("admin.listen: %w", err))
 	}
 	a := &admin{listener: listener, ready: ready, failed: make(chan error, 1)}
 	mux := http.NewServeMux()

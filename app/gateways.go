@@ -90,7 +90,7 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	}, func() float64 { return float64(hub.Unreadable()) }))
 	server := build(hub, log)
 	if err := server.Start(); err != nil {
-		return err
+		return taken(role+".listen", err)
 	}
 	p.started(role, func(ctx context.Context) error {
 		patient, cancel := context.WithTimeout(ctx, drainPatience)

@@ -38,7 +38,7 @@ func (p *process) startHTTP(ctx context.Context) error {
 	}
 	p.settings.follow(func(c *configs.Config) { server.SetPolicy(httpPolicy(c)) })
 	if err := server.Start(ctx); err != nil {
-		return err
+		return taken("http.listen", err)
 	}
 	p.started("http", func(ctx context.Context) error {
 		patient, cancel := context.WithTimeout(ctx, drainPatience) // the pipeline after it needs time too

@@ -69,7 +69,7 @@ func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, []g
 	options = append(options, grpc.KeepaliveParams(serverAlive), grpc.KeepaliveEnforcementPolicy(aliveRules))
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
-		return nil, "", nil, fmt.Errorf("transfer.listen: %w", err)
+		return nil, "", nil, taken("transfer.listen", fmt.Errorf("transfer.listen: %w", err))
 	}
 	address := listener.Addr().String()
 	p.Addresses["transfer.listen"] = address
