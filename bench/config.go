@@ -21,6 +21,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/im-transfer/im"
 )
 
 // Mode is the shape of the load.
@@ -36,10 +38,11 @@ const (
 	Login    Mode = "login"    // everybody connects at once
 	Overload Mode = "overload" // many times the messages that the server takes, and what becomes of it afterwards
 	Storm    Mode = "storm"    // the server of idle devices ends, and all come back
+	Groups   Mode = "groups"   // groups; some of the members of each keep a window of messages outstanding
 )
 
 // Modes lists every mode.
-var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload, Storm}
+var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload, Storm, Groups}
 
 // Transports and forms that a Config may name.
 const (
@@ -65,6 +68,9 @@ type Config struct {
 	Warmup     time.Duration `json:"warmup_ns"`         // before it, not measured
 	Window     int           `json:"window"`            // unacknowledged messages of a sender, 1 to 256; 16 (single: 64)
 	Pairs      int           `json:"pairs"`             // 100 (single: 1, catchup: 1)
+	Groups     int           `json:"groups"`            // 1
+	Members    int           `json:"members"`           // of each group, 2 to 500; 200
+	Senders    int           `json:"senders"`           // of each group's members; 10
 	Devices    int           `json:"devices"`           // of each user, 1 to 6; 1
 	Rate       float64       `json:"rate"`              // messages per second of all; 1,000
 	Factor     float64       `json:"factor"`            // overload: how many times what the server takes, 1 to 1,000; 10
@@ -107,7 +113,7 @@ func (c Config) withDefaults() Config {
 		value *int
 		other int
 	}{
-		{&c.Size, 128}, {&c.Window, window}, {&c.Pairs, pairs}, {&c.Devices, 1}, {&c.Connect, connections},
+		{&c.Size, 128}, {&c.Window, window}, {&c.Pairs, pairs}, {&c.Devices, 1}, {&c.Groups, 1}, {&c.Members, 200}, {&c.Senders, 10}, {&c.Connect, connections},
 		{&c.Messages, messages}, {&c.Rounds, 1}, {&c.Parallel, 64},
 	} {
 		*field.value = cmp.Or(*field.value, field.other)
@@ -156,6 +162,9 @@ func (c *Config) validate() error {
 	between("window", c.Window, 1, 256)
 	between("pairs", c.Pairs, 1, maxDevices/2)
 	between("devices", c.Devices, 1, len(platforms))
+	between("members", c.Members, 2, im.MaxGroupMembers)
+	between("groups", c.Groups, 1, maxDevices/c.Members)
+	between("senders", c.Senders, 1, c.Members)
 	between("connections", c.Connect, 1, maxDevices)
 	between("messages", c.Messages, 0, firstSequence)
 	between("rounds", c.Rounds, 1, 1000)

@@ -179,6 +179,9 @@ func (r *Report) rows() []row {
 	case Storm:
 	case Login:
 		add("logins", "%.0f/s", r.Logins)
+	case Groups:
+		add("measured", "%.1f s, %d groups of %d, %d senders each, window %d", r.Seconds, c.Groups, c.Members, c.Senders, c.Window)
+		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
 	default:
 		add("measured", "%.1f s, %d pairs, window %d", r.Seconds, c.Pairs, c.Window)
 		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/im-transfer/im/client"
-	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/proto/wire"
 )
 
@@ -46,7 +45,7 @@ func (r *run) prepare(ctx context.Context, shape shape) error {
 		d.history = r.history.Device(d.user.id, d.id)
 		d.arrivals, d.sends = d.history.Log(), d.history.Log()
 	}
-	return shape.layout(r)
+	return shape.layout(ctx, r)
 }
 
 // makeAccounts makes the users, and a token for every device.
@@ -140,11 +139,17 @@ func each[T any](ctx context.Context, parallel int, items []T, do func(context.C
 
 // stream adds what a device will send to a user.
 func (r *run) stream(from *device, to *user) error {
-	s := &stream{device: from, to: &imv1.To{To: &imv1.To_UserId{UserId: to.id}}, left: -1, conversation: r.direct(from.user, to)}
-	s.fanout = len(from.user.devices)
+	fanout := len(from.user.devices)
 	if to != from.user {
-		s.fanout += len(to.devices)
+		fanout += len(to.devices)
 	}
+	return r.add(&stream{device: from, to: client.ToUser(to.id), conversation: r.direct(from.user, to), fanout: fanout})
+}
+
+// add adds a stream.
+func (r *run) add(s *stream) error {
+	from := s.device
+	s.left = -1
 	webSocket, form := from.transport == WebSocket, r.form
 	if !webSocket && form == wire.Text {
 		form = wire.JSON

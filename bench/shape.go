@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// shape is what makes a mode: who there is, who writes to whom, and when. A new
-// mode (groups) is a new shape and a line in shapeOf.
+// shape is what makes a mode: who there is, who writes to whom, and when. A new mode
+// is a new shape and a line in shapeOf.
 type shape interface {
 	users(config *Config) int
 	// layout adds the streams once users and devices are there.
-	layout(r *run) error
+	layout(ctx context.Context, r *run) error
 	// drive connects and puts the load on, until it is over.
 	drive(ctx context.Context, r *run, progress Progress) error
 }
@@ -30,6 +30,8 @@ func shapeOf(config Config) shape {
 		return stormShape{}
 	case Overload:
 		return overloadShape{}
+	case Groups:
+		return groupShape{}
 	}
 	return pairShape{}
 }
@@ -40,7 +42,7 @@ type pairShape struct{}
 
 func (pairShape) users(config *Config) int { return 2 * config.Pairs }
 
-func (pairShape) layout(r *run) error {
+func (pairShape) layout(_ context.Context, r *run) error {
 	for i := 0; i+1 < len(r.users); i += 2 {
 		if err := r.stream(r.users[i].devices[0], r.users[i+1]); err != nil {
 			return err
@@ -141,7 +143,7 @@ func (idleShape) users(config *Config) int {
 	return (config.Connect + config.Devices - 1) / config.Devices
 }
 
-func (idleShape) layout(*run) error { return nil }
+func (idleShape) layout(context.Context, *run) error { return nil }
 
 func (idleShape) drive(ctx context.Context, r *run, progress Progress) error {
 	before := r.server.memory(ctx)

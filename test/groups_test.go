@@ -2,10 +2,15 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/bench"
 	"github.com/im-transfer/im/client"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
@@ -210,5 +215,26 @@ func TestAGroupOutlivesARestart(t *testing.T) {
 		if _, err := api.Group(t.Context(), group); codeOf(err) != im.NotFound {
 			t.Errorf("%d reads a dissolved group: %v", i, err)
 		}
+	}
+}
+
+// Every member's every device gets everything that is written to its group, once and in
+// one order: judged by check.
+func TestManyWriteToTheirGroups(t *testing.T) {
+	t.Parallel()
+	s := startHere(t, nil)
+	key, err := os.ReadFile(filepath.Join(s.settings["data_dir"], "service.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := bench.Run(t.Context(), bench.Config{
+		Mode: bench.Groups, Server: s.http, ServiceKey: strings.TrimSpace(string(key)), Transport: bench.Mixed,
+		Groups: 2, Members: 20, Senders: 3, Devices: 2, Messages: 50, Duration: time.Minute,
+	}, bench.Progress{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := report.Verdict; !v.OK() || v.Acknowledged != 2*3*50 || report.Whole.Delivered != 2*3*50*20*2 {
+		t.Errorf("%d acknowledged, %d delivered, verdict %+v", v.Acknowledged, report.Whole.Delivered, v)
 	}
 }

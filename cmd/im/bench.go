@@ -24,6 +24,7 @@ Modes:
   rate     pairs of users, messages at fixed times; latency counts from those
            times, so a server that stalls pays for all that had to wait
   single   one sender
+  groups   groups of users, some of the members of each write to all
   idle     connections that do nothing; the server's memory for each, with --pid
            or --metrics
   catchup  messages to users who are away; how fast they get them when they return
@@ -83,6 +84,9 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.DurationVar(&config.Warmup, "warmup", 2*time.Second, "load before the measured time")
 	flags.IntVar(&config.Window, "window", 0, "unacknowledged messages of a sender, to 256 (16; single and catchup 64)")
 	flags.IntVar(&config.Pairs, "pairs", 0, "pairs of users (100; single and catchup 1)")
+	flags.IntVar(&config.Groups, "groups", 1, "how many groups")
+	flags.IntVar(&config.Members, "members", 200, "members of each group, to 500")
+	flags.IntVar(&config.Senders, "senders", 10, "members of each group who write to it")
 	flags.IntVar(&config.Devices, "devices", 1, "devices of each user, to 6")
 	flags.Float64Var(&config.Rate, "rate", 1000, "rate: messages per second of all senders together")
 	flags.Float64Var(&config.Factor, "factor", 10, "overload: how many times what the server takes is offered")
