@@ -118,7 +118,7 @@ func (l *late) write(ctx context.Context, name string, do func(context.Context) 
 	}
 	done := make(chan error, 1)
 	l.going.Go(func() {
-		time.Sleep(wait)
+		<-time.After(wait)
 		done <- do(context.WithoutCancel(ctx))
 	})
 	select {
