@@ -24,7 +24,25 @@ func callerOf(ctx context.Context) im.Claims {
 // requireToken lets through who shows an access token of a device that is still
 // signed in with it: signing out, or in again, ends a token at once.
 func (s *Server) requireToken(ctx huma.Context, next func(huma.Context)) {
-	claims, err := s.authenticate(ctx.Context(), ctx.Header("Authorization"))
+	s.letThrough(ctx, next, signedIn)
+}
+
+// requireFormerToken lets also through whose device has just been signed out: who was
+// not told may ask again.
+func (s *Server) requireFormerToken(ctx huma.Context, next func(huma.Context)) {
+	s.letThrough(ctx, next, func(device im.Device, claims im.Claims) bool {
+		return device.Family == "" || signedIn(device, claims)
+	})
+}
+
+func signedIn(device im.Device, claims im.Claims) bool {
+	return device.Family != "" && device.Family == claims.Family
+}
+
+type judgeDevice func(device im.Device, claims im.Claims) bool
+
+func (s *Server) letThrough(ctx huma.Context, next func(huma.Context), may judgeDevice) {
+	claims, err := s.authenticate(ctx.Context(), ctx.Header("Authorization"), may)
 	if err != nil {
 		answerProblem(ctx, refuse(ctx.Context(), err))
 		return
@@ -35,7 +53,7 @@ func (s *Server) requireToken(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithValue(ctx, callerKey{}, claims))
 }
 
-func (s *Server) authenticate(ctx context.Context, header string) (im.Claims, error) {
+func (s *Server) authenticate(ctx context.Context, header string, may judgeDevice) (im.Claims, error) {
 	token, ok := bearer(header)
 	if !ok {
 		return im.Claims{}, im.Errorf(im.Unauthenticated, "an access token is needed: Authorization: Bearer …")
@@ -46,7 +64,7 @@ func (s *Server) authenticate(ctx context.Context, header string) (im.Claims, er
 	}
 	device, err := s.Devices.Device(ctx, claims.UserID, claims.DeviceID)
 	switch {
-	case errors.Is(err, im.ErrNotFound), err == nil && (device.Family == "" || device.Family != claims.Family):
+	case errors.Is(err, im.ErrNotFound), err == nil && !may(device, claims):
 		return im.Claims{}, im.Errorf(im.Unauthenticated, "the token has been revoked")
 	case err != nil:
 		return im.Claims{}, err

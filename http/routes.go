@@ -72,12 +72,12 @@ func operation(id, method, path, tag, by, summary, description string) huma.Oper
 	return op
 }
 
-// register adds an endpoint. Its errors become problems, and what caused them
+// register adds an endpoint, with the guard of its security unless it brings one. Its errors become problems, and what caused them
 // goes into the log.
 func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	op.MaxBodyBytes = s.config.MaxBodyBytes + 1 // huma refuses what reaches it
 	op.BodyReadTimeout = s.config.RequestTimeout
-	if len(op.Security) > 0 {
+	if len(op.Security) > 0 && op.Middlewares == nil {
 		guard := s.requireToken
 		if _, service := op.Security[0][byServiceKey]; service {
 			guard = s.requireServiceKey

@@ -41,8 +41,11 @@ func (s *Server) sessionRoutes(api huma.API) {
 	register(s, api, operation("refresh-session", http.MethodPost, "/v1/sessions/refresh", "Sessions", byNobody, "Refresh the tokens",
 		"A token replaced less than 30 s ago answers with the same successor. Any older use means that it was stolen: all of the "+
 			"device's tokens end and its connection is closed (revoked)."), s.refresh)
-	register(s, api, operation("delete-session", http.MethodDelete, "/v1/sessions/current", "Sessions", byToken, "Sign out",
-		"The device's tokens end at once and its connection is closed (revoked)."), s.signOut)
+	leave := operation("delete-session", http.MethodDelete, "/v1/sessions/current", "Sessions", byToken, "Sign out",
+		"The device's tokens end at once and its connection is closed (revoked). Who has no answer may ask again, also with a "+
+			"token that has ended so.")
+	leave.Middlewares = huma.Middlewares{s.requireFormerToken}
+	register(s, api, leave, s.signOut)
 }
 
 func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session], error) {
@@ -122,6 +125,7 @@ func (s *Server) openSession(ctx context.Context, userID, deviceID, platform str
 	if err != nil && !errors.Is(err, im.ErrDuplicate) { // our own, for the family is random
 		return Session{}, wrap("begin refresh family", err)
 	}
+	im.CrashPoint(im.CrashFamilyBegun)
 	device := im.Device{UserID: userID, DeviceID: deviceID, Platform: platform, Family: token.family, CreatedAtMs: now}
 	if err := again(func() error { return s.Devices.PutDevice(ctx, device) }); err != nil {
 		return Session{}, wrap("sign device in", err)
@@ -164,6 +168,7 @@ func (s *Server) revoke(ctx context.Context, userID, deviceID, family string) er
 	if err != nil {
 		return wrap("sign device out", err)
 	}
+	im.CrashPoint(im.CrashSignedOut)
 	return wrap("close the device's connection", s.kick(ctx, &imv1.KickRequest{
 		UserId: userID, DeviceId: deviceID, Code: string(im.Revoked), Reason: "the device was signed out",
 	}))

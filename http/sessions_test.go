@@ -140,6 +140,25 @@ func TestSigningOutEndsTheTokensAndTheConnection(t *testing.T) {
 	w.refresh(session.str("refresh_token")).refused("the refresh token", im.Unauthenticated)
 }
 
+// A server may die when the tokens have ended and the connection is still open; who has
+// no answer asks again, and that closes it.
+func TestSigningOutMayBeAskedForAgain(t *testing.T) {
+	w := newWorld(t)
+	_, session := w.signUp("alice", "d1", "web")
+	token := session.str("access_token")
+	for range 2 {
+		w.call("DELETE", "/v1/sessions/current", token, nil).ok("sign out", 204)
+	}
+	if len(w.pipeline.kicked) != 2 {
+		t.Errorf("kicks: %v, want one each time", w.pipeline.kicked)
+	}
+	w.logIn("alice", "password-alice", "d1", "web").ok("the same device", 200)
+	w.call("DELETE", "/v1/sessions/current", token, nil).refused("after another log-in", im.Unauthenticated)
+	if len(w.pipeline.kicked) != 2 {
+		t.Errorf("kicked the new one: %v", w.pipeline.kicked)
+	}
+}
+
 func TestLoggingInAgainEndsTheFormerTokensOfTheDevice(t *testing.T) {
 	w := newWorld(t)
 	_, first := w.signUp("alice", "d1", "web")
