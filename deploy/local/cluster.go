@@ -41,6 +41,7 @@ type Cluster struct {
 	Servers    []*Server
 	ServiceKey string // of the HTTP API
 
+	borrowed bool // the engines are another cluster's
 	options  Options
 	plan     *plan
 	settings map[string]string // of all servers
@@ -157,20 +158,8 @@ func (c *Cluster) Stop() error {
 			edge = append(edge, server.Stop)
 		}
 	}
-	switch {
-	case c.Brokers != nil:
-		engines = append(engines, c.Brokers.Stop)
-	case c.RabbitMQ != nil:
-		engines = append(engines, c.RabbitMQ.Stop)
-	}
-	if c.Etcd != nil {
-		engines = append(engines, c.Etcd.Stop)
-	}
-	if c.Mongo != nil {
-		engines = append(engines, c.Mongo.Stop)
-	}
-	if c.Zipkin != nil {
-		engines = append(engines, c.Zipkin.Stop)
+	if !c.borrowed {
+		engines = c.engines()
 	}
 	err := errors.Join(together(edge), together(pipeline), together(engines), c.plan.close())
 	if c.log != nil {
@@ -178,4 +167,24 @@ func (c *Cluster) Stop() error {
 		c.log = nil
 	}
 	return err
+}
+
+// engines returns what stops those that were started.
+func (c *Cluster) engines() (stops []func() error) {
+	switch {
+	case c.Brokers != nil:
+		stops = append(stops, c.Brokers.Stop)
+	case c.RabbitMQ != nil:
+		stops = append(stops, c.RabbitMQ.Stop)
+	}
+	if c.Etcd != nil {
+		stops = append(stops, c.Etcd.Stop)
+	}
+	if c.Mongo != nil {
+		stops = append(stops, c.Mongo.Stop)
+	}
+	if c.Zipkin != nil {
+		stops = append(stops, c.Zipkin.Stop)
+	}
+	return stops
 }

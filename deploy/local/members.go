@@ -43,6 +43,9 @@ func (c *Cluster) setUp(settings map[string]string) {
 	maps.Copy(c.settings, settings)
 }
 
+// Setting returns a setting that all servers share.
+func (c *Cluster) Setting(name string) string { return c.settings[name] }
+
 // Add plans one more server of a role and does not start it.
 func (c *Cluster) Add(role string) (*Server, error) {
 	server, err := c.newServer(role, len(c.Role(role))+1)

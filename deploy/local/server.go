@@ -29,6 +29,9 @@ type Server struct {
 	service
 	Role   string
 	Number int // of its role, from 1
+	// Environment is variables ("NAME=value") besides its settings, of the processes
+	// that are started from now on.
+	Environment []string
 
 	binary   string
 	settings map[string]string
@@ -124,7 +127,7 @@ func (s *Server) environment() []string {
 	for setting, value := range s.settings {
 		env = append(env, "IM_"+strings.ToUpper(strings.ReplaceAll(setting, ".", "_"))+"="+value)
 	}
-	return env
+	return append(env, s.Environment...)
 }
 
 // newServer plans a server of the cluster; it does not start.

@@ -66,6 +66,25 @@ func (s *service) Kill() {
 	}
 }
 
+// Terminate asks it to stop and does not wait, as Await does.
+func (s *service) Terminate() error { return s.signal(syscall.SIGTERM) }
+
+// Await waits until it ends by itself, and returns how: nil, or an *exec.ExitError
+// that says with which status or by which signal.
+func (s *service) Await(ctx context.Context) error {
+	if s.server == nil {
+		return errors.New(s.name + " does not run")
+	}
+	select {
+	case <-s.server.done:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of %s: %w", s.name, ctx.Err())
+	}
+	err := s.server.err
+	s.server = nil
+	return err
+}
+
 // Pause stops it in its tracks, as SIGSTOP does: connections stay open and nothing
 // is answered until Resume.
 func (s *service) Pause() error { return s.signal(syscall.SIGSTOP) }
