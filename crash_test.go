@@ -3,6 +3,7 @@ package im_test
 import (
 	"go/ast"
 	"go/token"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,21 @@ func isCrashPoint(call *ast.CallExpr) bool {
 	}
 	from, is := function.X.(*ast.Ident)
 	return is && from.Name == "im"
+}
+
+// docs/guarantees.md says of each what must hold after it.
+func TestEveryCrashPlaceIsInTheGuarantees(t *testing.T) {
+	text, err := os.ReadFile("docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Crash points\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, place := range im.CrashPlaces() {
+		if !strings.Contains(section, "`"+string(place)+"`") {
+			t.Errorf("docs/guarantees.md does not say what must hold after %s", place)
+		}
+	}
 }
 
 // crashConstants returns the constants of the table with their values.

@@ -63,7 +63,9 @@ func conversationID(id string) bool {
 func (s *Server) publish(ctx context.Context, publish *imv1.Publish) (*imv1.Reply, error) {
 	caller := callerOf(ctx)
 	publish.UserId, publish.DeviceId = caller.UserID, caller.DeviceID
-	return answered(s.Pipeline.Publish(ctx, publish))
+	reply, err := s.Pipeline.Publish(ctx, publish)
+	im.CrashPoint(im.CrashCallAnswered)
+	return answered(reply, err)
 }
 
 func answered(reply *imv1.Reply, err error) (*imv1.Reply, error) {

@@ -114,6 +114,7 @@ func (s *Server) rotate(ctx context.Context, token refreshToken) (refreshToken, 
 			next := im.Refresh{Family: token.family, Generation: token.next().generation, AtMs: now.UnixMilli()}
 			err := s.Devices.InsertRefresh(ctx, next)
 			if err == nil {
+				im.CrashPoint(im.CrashTokenReplaced)
 				return token.next(), nil
 			}
 			if !errors.Is(err, im.ErrDuplicate) && !errors.Is(err, im.ErrUnknown) {

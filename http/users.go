@@ -84,6 +84,7 @@ func (s *Server) createUser(ctx context.Context, in *request[registration]) (*an
 	if err := s.insertUser(ctx, user); err != nil {
 		return nil, err
 	}
+	im.CrashPoint(im.CrashUserMade)
 	return reply(userIDBody{user.ID}), nil
 }
 

@@ -57,6 +57,7 @@ func (s *Session) login(seq int32, auth *imv1.Auth) {
 		s.abandon()
 		return
 	}
+	im.CrashPoint(im.CrashLoginJudged)
 	s.accept(reply)
 	s.hub.link.add(s)
 	if !s.awaitAttached() {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/proto/wire"
 )
 
@@ -149,6 +150,7 @@ func (s *Session) write() {
 	batch, finished := s.takeOut()
 	for ; batch != nil; batch, finished = s.takeOut() {
 		_, err := s.conn.NetConn().Write(*batch)
+		im.CrashPoint(im.CrashWritten)
 		s.hub.giveBuffer(batch)
 		if err != nil {
 			s.abandon()

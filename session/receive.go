@@ -127,6 +127,7 @@ func (s *Session) publishSend(frame wire.Frame) {
 	if body, ok := s.encoded(frame, &send); ok {
 		publish := &imv1.Publish{What: &imv1.Publish_Send{Send: body}}
 		s.join(publish, send.B3)
+		im.CrashPoint(im.CrashSendRead)
 		s.publish(publish, frame.Seq, requestPublish)
 	}
 }

@@ -40,6 +40,7 @@ func (s *Session) reply(r *imv1.Reply) {
 		if u.publish == nil {
 			return
 		}
+		im.CrashPoint(im.CrashReplyTaken)
 		if code := im.Code(r.GetError().GetCode()); code == "" || code.Final() { // others say nothing of how long it takes
 			s.pace.answered(u.at, s.hub.now(), len(s.unanswered))
 		}

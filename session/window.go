@@ -105,6 +105,7 @@ func (s *Session) ack(frame wire.Frame) {
 	news := ack.Seq > s.told
 	s.told = max(s.told, ack.Seq)
 	s.progress(ack.Seq)
+	im.CrashPoint(im.CrashAckRead)
 	s.forward(ack.Seq, frame.Seq, news)
 	s.pump()
 }

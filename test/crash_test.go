@@ -81,7 +81,7 @@ func (r *recording) settle(n int) {
 // The server is killed again and again while 20 connections send.
 func TestKillNineWhileTwentyConnectionsSend(t *testing.T) {
 	t.Parallel()
-	s := startProcess(t, nil, "")
+	s := startProcess(t, nil)
 	r := crowd(t, s)
 	const each, kills = 80, 3
 	talking := r.chatter(each)
@@ -97,7 +97,7 @@ func TestKillNineWhileTwentyConnectionsSend(t *testing.T) {
 		if unanswered == 0 {
 			t.Error("killed when there was nothing left to lose")
 		}
-		s.startProcess("")
+		s.startProcess()
 	}
 	talking.Wait()
 	r.settle(each)
@@ -105,102 +105,5 @@ func TestKillNineWhileTwentyConnectionsSend(t *testing.T) {
 		if d.sessions <= 1 {
 			t.Errorf("%s had %d sessions: it was not there when the server was killed", d.id, d.sessions)
 		}
-	}
-}
-
-// The server dies by kill -9 at exactly the places between which a message could
-// get lost or doubled, while 20 connections send.
-func TestKillNineAtEveryPlaceOfTheWay(t *testing.T) {
-	t.Parallel()
-	for _, place := range []string{beforeInsert, afterInsert, beforeInbox, afterInbox} {
-		t.Run(place, func(t *testing.T) {
-			t.Parallel()
-			s := startProcess(t, nil, place+":5")
-			r := crowd(t, s)
-			const each = 10
-			talking := r.chatter(each)
-			s.crashed()
-			s.startProcess("")
-			talking.Wait()
-			r.settle(each)
-		})
-	}
-}
-
-// One message, at each place: what has happened to it when the server is back is
-// what was promised, whether its sender tries again or not.
-func TestOneMessageWhoseServerDies(t *testing.T) {
-	t.Parallel()
-	for place, stored := range map[string]bool{beforeInsert: false, afterInsert: true, beforeInbox: true, afterInbox: true} {
-		t.Run(place, func(t *testing.T) {
-			t.Parallel()
-			s := startProcess(t, nil, place+":1")
-			users := s.users("alice", "bob")
-			alice, bob := s.tokens(users[0], "a", "ios"), s.tokens(users[1], "b", "ios")
-			sender, _ := s.phone(t, alice, "a")
-			before, err := sender.say(text(users[1], "m1", "hello"))
-			if answered := err == nil; answered && (place == beforeInsert || place == afterInsert) {
-				t.Fatalf("the server died, but answered %v", before)
-			}
-			s.crashed()
-			s.startProcess("")
-
-			receiver, _ := s.phone(t, bob, "b")
-			if stored { // nobody has to do anything
-				receiver.untilMessages(1)
-			}
-			sender, _ = s.phone(t, alice, "a")
-			ack, err := sender.say(text(users[1], "m1", "hello"))
-			if before.GetMessageId() != 0 && before.GetMessageId() != ack.GetMessageId() {
-				t.Errorf("answered with id %d before, with %d now", before.GetMessageId(), ack.GetMessageId())
-			}
-			if err != nil || ack.GetConversationSeq() != 1 || ack.GetDuplicate() != stored {
-				t.Fatalf("the retry is answered with %v, %v; want a duplicate: %v", ack, err, stored)
-			}
-			if _, err := sender.say(text(users[1], "m2", "again")); err != nil {
-				t.Fatal(err)
-			}
-			receiver.untilMessages(2)
-			receiver.contiguous(0)
-			got := receiver.messages()
-			if got[0].GetMessageId() != ack.GetMessageId() || got[1].GetConversationSeq() != 2 || got[1].GetContent().GetText() != "again" {
-				t.Errorf("bob has %v", got)
-			}
-			sender.untilMessages(2)
-			sender.contiguous(0)
-		})
-	}
-}
-
-// A client that dies with the server goes on from what it had kept.
-func TestAClientProcessDiesTogetherWithTheServer(t *testing.T) {
-	t.Parallel()
-	s := startProcess(t, nil, afterInsert+":1")
-	users := s.users("alice", "bob")
-	r := record(t, s)
-	state := client.NewFileState(filepath.Join(t.TempDir(), "state"))
-	alice := r.device(users[0], "a", "desktop", func(c *client.Config) { c.State = state })
-	bob := r.device(users[1], "b", "desktop", binaryTCP)
-	alice.say(bob.userID, 10)
-	s.crashed()
-	kept, err := state.Load(t.Context()) // what a disk would hold
-	if err != nil {
-		t.Fatal(err)
-	}
-	alice.close()
-	if err := state.Save(t.Context(), kept); err != nil {
-		t.Fatal(err)
-	}
-	s.startProcess("")
-	alice.connect()
-	n := len(kept.Sends) // what was accepted and not kept yet was not sent either
-	if n == 0 {
-		t.Fatal("nothing was kept, but something was sent")
-	}
-	alice.until("the kept sends", func() bool { return alice.acked >= n })
-	bob.untilMessages(n)
-	alice.untilMessages(n)
-	if verdict := r.judge(); verdict.Acknowledged != n {
-		t.Errorf("%d of %d acknowledged", verdict.Acknowledged, n)
 	}
 }

@@ -124,26 +124,32 @@ func (d *device) close() {
 func (d *device) say(to string, n int) {
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
-	conversation := d.history.Direct(d.userID, to)
 	for range n {
-		d.mu.Lock()
-		d.numbers++
-		number := d.numbers
-		text := fmt.Sprintf("#%d:%d hello", d.judged.Ref(), number)
-		id := fmt.Sprintf("%s-%d", d.id, number)
-		d.of[id] = number
-		d.sends.Sent(check.Sent{
-			At: time.Since(d.began), Number: number, Conversation: conversation, After: d.before[to], Named: true,
-			Hash: check.Hash(d.userID, []byte(text)),
-		})
-		d.before[to] = number
-		d.mu.Unlock()
-		_, err := d.client.SendAsync(ctx, client.ToUser(to), client.TextContent(text), client.SendOptions{ClientMsgID: id})
+		id, words := d.next(to)
+		_, err := d.client.SendAsync(ctx, client.ToUser(to), client.TextContent(words), client.SendOptions{ClientMsgID: id})
 		if err != nil {
 			d.t.Errorf("send %s: %v", id, err)
 			return
 		}
 	}
+}
+
+// next records that the device sends its next message, and returns what that is.
+func (d *device) next(to string) (id, words string) {
+	conversation := d.history.Direct(d.userID, to)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.numbers++
+	number := d.numbers
+	words = fmt.Sprintf("#%d:%d hello", d.judged.Ref(), number)
+	id = fmt.Sprintf("%s-%d", d.id, number)
+	d.of[id] = number
+	d.sends.Sent(check.Sent{
+		At: time.Since(d.began), Number: number, Conversation: conversation, After: d.before[to], Named: true,
+		Hash: check.Hash(d.userID, []byte(words)),
+	})
+	d.before[to] = number
+	return id, words
 }
 
 // note wakes who waits for a change. The caller holds mu.

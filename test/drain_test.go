@@ -10,7 +10,7 @@ import (
 // back with everything they had to say.
 func TestAGracefulStop(t *testing.T) {
 	t.Parallel()
-	s := startProcess(t, nil, "")
+	s := startProcess(t, nil)
 	r := crowd(t, s)
 	users := s.users("watcher")
 	var watchers []*raw
@@ -33,7 +33,7 @@ func TestAGracefulStop(t *testing.T) {
 			t.Errorf("%s was told %v", transports[i].name, d)
 		}
 	}
-	s.startProcess("")
+	s.startProcess()
 	talking.Wait()
 	r.settle(each)
 	for _, d := range r.devices {

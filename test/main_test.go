@@ -1,88 +1,63 @@
 // Package test holds the stories that need a whole server: everything here goes
-// through public surfaces, over real sockets. Where a story needs a server that
-// can be killed, the test binary runs itself again as that server.
+// through public surfaces, over real sockets. Where a story needs a server that can
+// be killed, it runs im itself.
 package test
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"log/slog"
+	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/im-transfer/im/app"
-	"github.com/im-transfer/im/configs"
-	"github.com/im-transfer/im/transfer"
 )
 
-// processVariable makes the test binary a server: its value is a processOrder.
-const processVariable = "IM_TEST_SERVER"
-
-// processOrder tells a server process what to be.
-type processOrder struct {
-	Settings map[string]string `json:"settings"`
-	Crash    string            `json:"crash"` // see crashStore; empty = it lives on
+// built is im as the processes of these stories run it.
+var built struct {
+	once   sync.Once
+	dir    string
+	binary string
+	err    error
 }
 
 func TestMain(m *testing.M) {
-	order := os.Getenv(processVariable)
-	if order == "" {
-		goleak.VerifyTestMain(m)
-		return
-	}
-	if err := beServer(order); err != nil {
-		panic(err)
-	}
-}
-
-// beServer is the server process. It stops, as im does, on SIGTERM, and when
-// whoever started it has gone.
-func beServer(text string) error {
-	var order processOrder
-	if err := json.Unmarshal([]byte(text), &order); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	go func() {
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
-		stop()
-	}()
-	config, err := configs.Load("", order.Settings)
-	if err != nil {
-		return err
-	}
-	options := app.Options{Version: "test", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))}
-	if order.Crash != "" {
-		point, err := parseCrash(order.Crash)
-		if err != nil {
-			return err
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		if err := os.RemoveAll(built.dir); err != nil {
+			fmt.Fprintln(os.Stderr, "remove what was built:", err)
+			status = max(status, 1)
 		}
-		options.WrapStore = func(store transfer.Store) transfer.Store { return &crashStore{Store: store, point: point, die: dieNow} }
-	}
-	servers, err := app.New(ctx, app.All, config, options)
-	if err != nil {
-		return err
-	}
-	var failure error
-	select {
-	case <-ctx.Done():
-	case failure = <-servers.Failed():
-	}
-	bounded, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(failure, servers.Stop(bounded))
+		os.Exit(status)
+	}))
 }
 
-// dieNow is kill -9 from within: nothing of the process runs after it.
-func dieNow() {
-	syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // it does not return
-	select {}
+// program returns im, built with the tag fault, so that it can be told to die, and
+// with the race detector where this test has it.
+func program(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "im-test-"); built.err != nil {
+			return
+		}
+		built.binary = filepath.Join(built.dir, "im")
+		arguments := []string{"build", "-tags", "fault", "-o", built.binary}
+		if hasRaceDetector() {
+			arguments = append(arguments, "-race")
+		}
+		if output, err := exec.Command("go", append(arguments, "../cmd/im")...).CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build im: %w: %s", err, output)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.binary
+}
+
+func hasRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

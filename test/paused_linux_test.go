@@ -2,7 +2,6 @@ package test
 
 import (
 	"net"
-	"syscall"
 	"testing"
 
 	"github.com/im-transfer/im/proto/wire"
@@ -11,7 +10,7 @@ import (
 // A server that was paused finds the logins of clients that have long gone elsewhere.
 func TestWhoHasGivenUpOnAPausedServerTakesNobodysPlace(t *testing.T) {
 	t.Parallel()
-	s := startProcess(t, nil, "")
+	s := startProcess(t, nil)
 	user := s.users("alice")[0]
 	tokens := s.tokens(user, "web", "web")
 	live, _ := s.raw(t, false, wire.Proto, authOf(tokens, "web", "web"))
@@ -25,7 +24,7 @@ func TestWhoHasGivenUpOnAPausedServerTakesNobodysPlace(t *testing.T) {
 			given = append(given, r)
 		}
 	}
-	s.process.command.Process.Signal(syscall.SIGSTOP) //nolint:errcheck // the assertions tell
+	s.process.Pause() //nolint:errcheck // the assertions tell
 	for i, r := range given {
 		r.send(wire.OpAuth, authOf(tokens, "web", "web"))
 		if i%2 == 0 {
@@ -33,7 +32,7 @@ func TestWhoHasGivenUpOnAPausedServerTakesNobodysPlace(t *testing.T) {
 		}
 		r.conn.Close()
 	}
-	s.process.command.Process.Signal(syscall.SIGCONT) //nolint:errcheck // as above
+	s.process.Resume() //nolint:errcheck // as above
 	for _, platform := range []string{"ios", "desktop", "tablet", "other"} {
 		s.raw(t, false, wire.Proto, authOf(s.tokens(user, platform, platform), platform, platform))
 		live.heartbeat()

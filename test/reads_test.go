@@ -128,7 +128,7 @@ func TestReadingAndReceipts(t *testing.T) {
 // Marks and receipts are there after a kill.
 func TestReadsSurviveAKill(t *testing.T) {
 	t.Parallel()
-	s := startProcess(t, nil, "")
+	s := startProcess(t, nil)
 	users := s.users("alice", "bob")
 	alice, _ := s.phone(t, s.tokens(users[0], "a", "ios"), "a")
 	tokens := s.tokens(users[1], "b", "ios")
@@ -147,7 +147,7 @@ func TestReadsSurviveAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.kill()
-	s.startProcess("")
+	s.startProcess()
 	web = s.api().WithToken(tokens.AccessToken)
 	if n, upto := unread(t, web); n != 1 || upto != 4 {
 		t.Errorf("%d unread, read up to %d", n, upto)

@@ -63,7 +63,7 @@ func retries(t *testing.T, s *server, tokens client.Tokens, send *imv1.Send, fir
 
 func TestARetryIsAnsweredWithTheOriginal(t *testing.T) {
 	t.Parallel()
-	s := startProcess(t, nil, "")
+	s := startProcess(t, nil)
 	users := s.users("alice", "bob")
 	tokens := s.tokens(users[0], "a", "ios")
 	sent := map[string]*imv1.SendAck{}
@@ -78,7 +78,7 @@ func TestARetryIsAnsweredWithTheOriginal(t *testing.T) {
 		retries(t, s, tokens, text(users[1], name, "hello"), first)
 	}
 	s.kill()
-	s.startProcess("")
+	s.startProcess()
 	retries(t, s, tokens, text(users[1], "http", "hello"), sent["http"])
 	s.restart()
 	retries(t, s, tokens, text(users[1], "tcp json", "hello"), sent["tcp json"])

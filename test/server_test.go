@@ -3,8 +3,8 @@ package test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -20,6 +20,7 @@ import (
 	"github.com/im-transfer/im/app"
 	"github.com/im-transfer/im/client"
 	"github.com/im-transfer/im/configs"
+	"github.com/im-transfer/im/deploy/local"
 )
 
 // patience bounds every wait of the stories. It is long because machines are busy;
@@ -31,11 +32,12 @@ const patience = 30 * time.Second
 type server struct {
 	t        *testing.T
 	settings map[string]string
-	here     *app.App // in this process; nil = not running, or a process
-	process  *process // nil = not running, or here
-	http     string   // base URL
-	tcp      string   // host:port
-	ws       string   // URL
+	here     *app.App        // in this process; nil = not running, or a process
+	process  *local.Embedded // nil = here
+	http     string          // base URL
+	tcp      string          // host:port
+	ws       string          // URL
+	key      string          // of the service
 	web      *http.Client
 	log      *logs
 	began    int // how often it was started
@@ -53,6 +55,12 @@ func (l *logs) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func newServer(t *testing.T, settings map[string]string) *server {
 	s := &server{t: t, log: &logs{}, settings: map[string]string{
 		"data_dir": t.TempDir(), "http.listen": "127.0.0.1:0", "websocket.listen": "127.0.0.1:0", "tcp.listen": "127.0.0.1:0",
@@ -64,7 +72,7 @@ func newServer(t *testing.T, settings map[string]string) *server {
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		if t.Failed() {
-			t.Logf("the servers' log:\n%s", tail(s.log.text.String(), 40))
+			t.Logf("the servers' log:\n%s", tail(s.log.String(), 40))
 		}
 	})
 	return s
@@ -98,6 +106,11 @@ func (s *server) startHere() {
 	s.began++
 	a := s.here.Addresses
 	s.at(a["http.listen"], a["websocket.listen"], a["tcp.listen"])
+	key, err := os.ReadFile(filepath.Join(s.settings["data_dir"], "service.key"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.key = strings.TrimSpace(string(key))
 }
 
 func (s *server) at(http, websocket, tcp string) {
@@ -117,18 +130,18 @@ func (s *server) stop() {
 		s.here = nil
 	}
 	if s.process != nil {
-		s.process.terminate()
-		s.process = nil
+		if err := errors.Join(s.process.Terminate(), s.process.Await(ctx)); err != nil {
+			s.t.Errorf("stop: %v", err)
+		}
 	}
 }
 
 // restart stops a server and starts it again on the same data.
 func (s *server) restart() {
 	s.t.Helper()
-	process := s.process != nil
 	s.stop()
-	if process {
-		s.startProcess("")
+	if s.process != nil {
+		s.startProcess()
 	} else {
 		s.startHere()
 	}
@@ -159,12 +172,7 @@ func (s *server) api() *client.API { return client.NewAPI(s.http, s.web) }
 
 // service is the HTTP API with the service key.
 func (s *server) service() *client.API {
-	s.t.Helper()
-	key, err := os.ReadFile(filepath.Join(s.settings["data_dir"], "service.key"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return s.api().WithToken(strings.TrimSpace(string(key)))
+	return s.api().WithToken(s.key)
 }
 
 // users makes accounts and returns their ids.
@@ -193,31 +201,4 @@ func (s *server) tokens(userID, deviceID, platform string) client.Tokens {
 		s.t.Fatal(err)
 	}
 	return tokens
-}
-
-// ready polls a readiness address until it answers 200, ended is closed or
-// patience is out.
-func ready(address string, ended <-chan struct{}) error {
-	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	deadline := time.After(patience)
-	every := time.NewTicker(5 * time.Millisecond)
-	defer every.Stop()
-	last := "no answer"
-	for {
-		if response, err := web.Get("http://" + address + "/readyz"); err == nil {
-			body, _ := io.ReadAll(response.Body)
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-			last = string(body)
-		}
-		select {
-		case <-every.C:
-		case <-ended:
-			return fmt.Errorf("the server ended before it was ready")
-		case <-deadline:
-			return fmt.Errorf("the server is not ready: %s", last)
-		}
-	}
 }

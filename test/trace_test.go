@@ -2,8 +2,6 @@ package test
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,11 +16,7 @@ func TestATracedMessageCanBeFollowed(t *testing.T) {
 	t.Parallel()
 	zipkin := tracing.Zipkin(t)
 	s := startHere(t, map[string]string{"tracing.endpoint": zipkin + "/api/v2/spans", "tracing.sample_rate": "0"})
-	key, err := os.ReadFile(filepath.Join(s.settings["data_dir"], "service.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tracing.Tell(t, tracing.System{HTTP: s.http, ServiceKey: strings.TrimSpace(string(key)), Zipkin: zipkin})
+	tracing.Tell(t, tracing.System{HTTP: s.http, ServiceKey: s.key, Zipkin: zipkin})
 }
 
 // A collector that is not there costs its spans, which are counted, and no message.

@@ -150,6 +150,7 @@ func (s *Server) publish(topic string, b *batch, pack marshaler, trace *acceptTr
 	}
 	s.queue.Publish(topic, b.partition, []im.Pack{{Partition: b.partition, Body: body, B3: trace.b3()}}, func(err error) {
 		trace.confirmed(err)
+		im.CrashPoint(im.CrashConfirmed)
 		if err != nil {
 			refuse(im.Retry(im.Unavailable, retrySoon, "the queue did not confirm"))
 		}

@@ -27,6 +27,7 @@ func (b *inbox) ack(from *gateway, a *imv1.Acked, stored int64) {
 	cursor := user.cursor(a.DeviceId)
 	if a.Seq > cursor.Seq {
 		cursor.Seq = a.Seq
+		im.CrashPoint(im.CrashAckTaken)
 		user.setCursor(cursor)
 		b.cursors[cursorKey{user.id, a.DeviceId}] = cursor
 		b.tellOthers(user, from, a)

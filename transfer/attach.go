@@ -69,6 +69,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 		return old.gateway.id == from.id && old.session == a.Session // also of its former stream
 	})
 	user.sessions = append(user.sessions, session)
+	im.CrashPoint(im.CrashAttached)
 	from.attached(&imv1.Attached{
 		Session: a.Session, Head: user.head, Acked: user.cursor(a.DeviceId).Seq,
 		Generation: &imv1.Generation{Term: session.term, Counter: session.counter},

@@ -148,6 +148,7 @@ func (b *inbox) finish(c *inboxCommit) error {
 	}
 	c.batch.trace.committed(c)
 	b.push(c)
+	im.CrashPoint(im.CrashPushed)
 	b.finishReads(c)
 	b.answerAcks(c.acks)
 	if c.batch.from == nil {

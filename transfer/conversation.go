@@ -154,6 +154,7 @@ func (s *sequencer) createDirect(ctx context.Context, fresh []*conversation, ask
 	if err := s.store.Project(ctx, rows, members); err != nil {
 		return fmt.Errorf("create direct conversations: %w", err)
 	}
+	im.CrashPoint(im.CrashConversationMade)
 	for _, c := range made {
 		c.Exists = true
 		s.remember(c)

@@ -143,6 +143,7 @@ func (s *Server) handOver(packs []im.Pack) *outcome {
 				close(o.all)
 			}
 		})
+		im.CrashPoint(im.CrashPackHanded)
 	}
 	return o
 }
@@ -157,6 +158,7 @@ func (s *Server) replayPacks(ctx context.Context) error {
 	}
 	for i := range packs {
 		s.republish(packs[i : i+1])
+		im.CrashPoint(im.CrashPackReplayed)
 	}
 	if len(packs) > 0 {
 		s.log.Info("replaying what the last process had not brought into the inboxes", "packs", len(packs))
@@ -226,6 +228,7 @@ func (h *hints) flush() {
 	clear(h.rows)
 	h.count, h.timer = 0, nil
 	h.mu.Unlock()
+	im.CrashPoint(im.CrashBeforeHints)
 	if err := h.write(rows); err == nil {
 		return
 	}

@@ -208,6 +208,7 @@ func (b *inbox) proceed(ctx context.Context, batches <-chan *inboxBatch) error {
 func (b *inbox) giveUp(err error) error {
 	close(b.done)
 	b.server.announce(b, true)
+	im.CrashPoint(im.CrashReleased)
 	if b.pending != nil {
 		c := <-b.committed
 		if c.err != nil {
@@ -221,6 +222,7 @@ func (b *inbox) giveUp(err error) error {
 	if failure := b.storeCursors(); failure != nil {
 		return errors.Join(err, failure)
 	}
+	im.CrashPoint(im.CrashCursorsLeft)
 	b.answerAcks(b.durable)
 	return err
 }

@@ -164,6 +164,7 @@ func (b *inbox) sendReceipts(ctx context.Context, r *receipts) error {
 	if err := b.server.publishPacks(ctx, r.sending); err != nil {
 		return err
 	}
+	im.CrashPoint(im.CrashReceiptsPublished)
 	late := im.InboxCommit{Marks: r.marks, Cursors: r.cursors}
 	if late.Empty() {
 		return nil

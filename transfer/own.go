@@ -128,6 +128,7 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", name, err)
 	}
+	im.CrashPoint(im.CrashConsumerOpened)
 	held, err := takeTerm(ctx, s.store, name, s.config.ServerID, p, s.now)
 	if err != nil {
 		return errors.Join(err, consumer.Close())
@@ -146,7 +147,9 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 		}
 		return nil
 	})
-	err = errors.Join(q.run(ctx, consumer), consumer.Close())
+	err = q.run(ctx, consumer)
+	im.CrashPoint(im.CrashSequencerEnded)
+	err = errors.Join(err, consumer.Close())
 	q.hints.stop() // nobody waits for hints
 	return err
 }

@@ -21,6 +21,7 @@ func (s *Server) quarantine(ctx context.Context, topic string, partition int, bo
 	if err != nil {
 		return fmt.Errorf("quarantine an item: %w", err)
 	}
+	im.CrashPoint(im.CrashQuarantined)
 	s.metrics.quarantined.Inc()
 	return nil
 }
@@ -160,6 +161,7 @@ func (s *Server) publishReplay(ctx context.Context, topic string, pack im.Pack) 
 }
 
 func (s *Server) release(ctx context.Context, id int64) error {
+	im.CrashPoint(im.CrashReplayed)
 	if err := s.store.Release(ctx, id, nil); err != nil && !errors.Is(err, im.ErrNotFound) {
 		return fmt.Errorf("release an item of the quarantine: %w", err)
 	}
@@ -184,6 +186,7 @@ func (s *Server) replayByOutbox(ctx context.Context, id int64, pack im.Pack) err
 	case err != nil:
 		return fmt.Errorf("release an item of the quarantine: %w", err)
 	}
+	im.CrashPoint(im.CrashReplayKept)
 	if len(packs) > 0 {
 		s.republish(packs)
 	}

@@ -79,6 +79,7 @@ func (b *inbox) receiveFrom(ctx context.Context, consumer Consumer, batches chan
 		if err != nil {
 			return err
 		}
+		im.CrashPoint(im.CrashPacksReceived)
 		batch.from = consumer
 		select {
 		case batches <- batch:

@@ -66,6 +66,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 		if err != nil {
 			return err
 		}
+		im.CrashPoint(im.CrashCommandsReceived)
 		s.trace = s.traceBatch(batch)
 		if err := s.server.persist(ctx, s.log, func(c context.Context) error { return s.process(c, batch) }); err != nil {
 			s.trace.sequenced(batch, err)

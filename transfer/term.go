@@ -48,6 +48,7 @@ func takeTerm(ctx context.Context, store TermStore, name, owner string, worker i
 		}
 		switch err := store.InsertTerm(ctx, next); {
 		case err == nil:
+			im.CrashPoint(im.CrashTermTaken)
 			ids := im.NewSnowflake(worker, floor, next.IDCeiling, now)
 			return &term{store: store, held: next, ids: ids, now: now}, nil
 		case errors.Is(err, im.ErrDuplicate):

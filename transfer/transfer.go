@@ -171,6 +171,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	if first {
 		err = s.registry.Deregister(ctx, s.config.ServerID)
+		im.CrashPoint(im.CrashDeregistered)
 	}
 	s.cancel()
 	done := make(chan struct{})

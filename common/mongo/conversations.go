@@ -159,6 +159,7 @@ func (s *Store) Project(ctx context.Context, conversations []im.Conversation, me
 	if err := s.raise(ctx, s.members, models); err != nil {
 		return wrap("project members", err)
 	}
+	im.CrashPoint(im.CrashMembersWritten)
 	models = nil
 	for i := range conversations {
 		models = append(models, projectConversation(&conversations[i])...)

@@ -25,6 +25,7 @@ func (s *Store) CommitInbox(ctx context.Context, commit *im.InboxCommit) error {
 		}
 		return wrap("commit cursors", err)
 	}
+	im.CrashPoint(im.CrashMarksRaised)
 	rows := make([]blockDocument, len(commit.Blocks))
 	for i := range commit.Blocks {
 		rows[i] = blockRow(&commit.Blocks[i])

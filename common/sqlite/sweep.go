@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"time"
+
+	"github.com/im-transfer/im"
 )
 
 const (
@@ -52,6 +54,7 @@ func (s *Store) SweepInbox(ctx context.Context, userID string, before time.Time,
 		if err := t.exec(raiseFloor, user, last); err != nil {
 			return err
 		}
+		im.CrashPoint(im.CrashFloorRaised)
 		return t.exec(deleteBlocks, user, first)
 	})
 }

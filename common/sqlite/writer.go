@@ -145,9 +145,11 @@ func (w *writer) transact(group []*request, s *Store) error {
 	if err := w.carryOut(group); err != nil {
 		return w.abandon(fmt.Errorf("nothing was written: %w", err))
 	}
+	im.CrashPoint(im.CrashBeforeTransaction)
 	if err := w.commit(w.tx.conn); err != nil {
 		return w.abandon(commitError(err))
 	}
+	im.CrashPoint(im.CrashTransactionCommitted)
 	w.tx.committed()
 	w.measure()
 	return nil
