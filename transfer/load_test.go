@@ -20,7 +20,7 @@ func TestWhoIsWaitedForIsNotForgotten(t *testing.T) {
 				id := fmt.Sprint("idle", i)
 				box.users[id] = &inboxUser{id: id}
 			}
-			g := newGateway("g")
+			g := newGateway("g", newMetrics(nil))
 			attach := &imv1.Attach{Session: 1, UserId: "alice", DeviceId: "d1", Platform: "web"}
 			box.handle(controls{from: g, attaches: []*imv1.Attach{attach}})
 			if inFlight {

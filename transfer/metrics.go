@@ -10,6 +10,8 @@ type metrics struct {
 	swept       prometheus.Counter
 	stoppedFor  prometheus.Gauge
 	quarantined prometheus.Counter
+	dropped     prometheus.Counter
+	pages       prometheus.Counter
 }
 
 // newMetrics registers them; with nil they are counted and nobody sees it.
@@ -25,6 +27,13 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		}),
 		quarantined: factory.NewCounter(prometheus.CounterOpts{
 			Name: "im_quarantined_total", Help: "Items of the queue that could not be decoded and went to the quarantine. Alarm when it rises.",
+		}),
+		dropped: factory.NewCounter(prometheus.CounterOpts{
+			Name: "im_push_bodies_dropped_total",
+			Help: "Entries that were not pushed because too much waited for their gateway; the sessions read pages instead, which costs more.",
+		}),
+		pages: factory.NewCounter(prometheus.CounterOpts{
+			Name: "im_inbox_pages_total", Help: "Pages of inboxes that were read: by devices that come back, or that were not pushed an entry.",
 		}),
 	}
 }

@@ -13,6 +13,7 @@ import (
 // Pull reads a page of an inbox. Rows are read first and the floor second, both
 // with majority: what a page skips is gone, not late.
 func (s *Server) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply, error) {
+	s.metrics.pages.Inc()
 	reply := &imv1.PullReply{InboxEpoch: s.info.InboxEpoch}
 	limit, ok := im.PageLimit(int(r.Limit))
 	if !ok || r.GetAfter() < 0 {

@@ -9,7 +9,7 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// maxInboxBatch bounds the queue items of one commit.
+// maxInboxBatch bounds the queue items that are received at once.
 const maxInboxBatch = 128
 
 // inboxBatch is what was received together.
@@ -70,8 +70,9 @@ func (b *inbox) stillOwned(ctx context.Context) error {
 // receiveFrom decodes packs ahead of the goroutine that owns the partition, until
 // the consumer is lost.
 func (b *inbox) receiveFrom(ctx context.Context, consumer Consumer, batches chan<- *inboxBatch) error {
+	packs := &intake{consumer: consumer, items: maxInboxBatch, bytes: maxInboxBytes}
 	for {
-		deliveries, err := consumer.Receive(ctx, maxInboxBatch)
+		deliveries, err := packs.next(ctx)
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}

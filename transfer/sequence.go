@@ -54,8 +54,9 @@ func (p *pending) settled() bool { return p.stored || p.refusal != nil }
 // run owns the partition until ctx ends or the consumer is lost. It returns
 // errForeign when another owner was seen.
 func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
+	commands := &intake{consumer: consumer, items: s.server.config.Prefetch, bytes: maxSequenceBytes}
 	for {
-		deliveries, err := consumer.Receive(ctx, s.server.config.Prefetch)
+		deliveries, err := commands.next(ctx)
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}

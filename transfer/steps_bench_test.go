@@ -21,7 +21,7 @@ var benchSizes = []int{1, 64}
 func BenchmarkAccept(b *testing.B) {
 	for _, size := range benchSizes {
 		b.Run(fmt.Sprint("messages=", size), func(b *testing.B) {
-			s, g := benchServer(), newGateway("g")
+			s, g := benchServer(), newGateway("g", newMetrics(nil))
 			publishes := make([]*imv1.Publish, size)
 			for i := range publishes {
 				publishes[i] = benchPublish(b, i)
@@ -40,7 +40,7 @@ func BenchmarkSequence(b *testing.B) {
 			b.Run(fmt.Sprintf("outbox=%t/messages=%d", outbox, size), func(b *testing.B) {
 				ctx := context.Background()
 				server := benchServer()
-				g := newGateway("g")
+				g := newGateway("g", newMetrics(nil))
 				server.gateways["g"] = g
 				s := &sequencer{
 					server: server, store: server.store, log: server.log, term: benchTerm(server), outbox: outbox,
@@ -141,7 +141,7 @@ func benchInbox(b *testing.B, pairs int) (*inbox, []*gateway) {
 	s := benchServer()
 	box := newInbox(s, 0, benchTerm(s))
 	box.outbox = true
-	gateways := []*gateway{newGateway("g"), newGateway("h")}
+	gateways := []*gateway{newGateway("g", newMetrics(nil)), newGateway("h", newMetrics(nil))}
 	for i := range pairs {
 		for n, id := range benchPair(i) {
 			attach := &imv1.Attach{Session: uint64(i), UserId: id, DeviceId: "d1", Platform: "web"}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
@@ -33,10 +35,11 @@ const maxPushSpans = 256
 // Replies are never dropped: the gateway's credit bounds the requests that it has
 // in flight, and so the replies.
 type gateway struct {
-	id   string
-	wake chan struct{} // 1: there is something to send
-	done chan struct{}
-	once sync.Once
+	id      string
+	dropped prometheus.Counter // entries whose bodies were
+	wake    chan struct{}      // 1: there is something to send
+	done    chan struct{}
+	once    sync.Once
 
 	mu        sync.Mutex
 	next      *imv1.ToGateway
@@ -46,9 +49,9 @@ type gateway struct {
 	sending   []im.Span        // of what was taken last, all its parts: the sender's own
 }
 
-func newGateway(id string) *gateway {
+func newGateway(id string, m *metrics) *gateway {
 	return &gateway{
-		id: id, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		id: id, dropped: m.dropped, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		next: &imv1.ToGateway{}, heads: map[uint64]int64{},
 	}
 }
@@ -96,6 +99,7 @@ func (g *gateway) push(pushes []*imv1.Push, spans []im.Span) {
 				m.Pushes = append(m.Pushes, p)
 				continue
 			}
+			g.dropped.Add(float64(len(p.Targets)))
 			for _, target := range p.Targets {
 				if target.Seq > g.heads[target.Session] {
 					g.heads[target.Session] = target.Seq
@@ -172,7 +176,7 @@ func (s *Server) Connect(stream imv1.Transfer_ConnectServer) error {
 	if first.Hello.GetServerId() == "" {
 		return errors.New("the first message of a stream must say hello")
 	}
-	g := newGateway(first.Hello.ServerId)
+	g := newGateway(first.Hello.ServerId, s.metrics)
 	if err := s.join(g); err != nil {
 		return err
 	}

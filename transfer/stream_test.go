@@ -3,6 +3,8 @@ package transfer
 import (
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -10,7 +12,8 @@ import (
 // behind them stays behind them, and what is too much leaves its head.
 func TestPushesInParts(t *testing.T) {
 	const body, count = 64 << 10, 2*maxPushBytes/(64<<10) + 1
-	g := newGateway("g")
+	counted := prometheus.NewRegistry()
+	g := newGateway("g", newMetrics(counted))
 	for seq := int64(1); seq <= count; seq++ {
 		g.push([]*imv1.Push{{
 			What:    &imv1.Push_Entry{Entry: make([]byte, body)},
@@ -45,6 +48,9 @@ func TestPushesInParts(t *testing.T) {
 	if last >= count || last < maxPushBytes/body-1 {
 		t.Errorf("%d bodies of %d", last, count)
 	}
+	if n := metricOf(t, counted, "im_push_bodies_dropped_total"); int64(n) != count-last {
+		t.Errorf("%v bodies count as dropped, want %d", n, count-last)
+	}
 	if heads != count {
 		t.Errorf("the head is %d, want %d", heads, count)
 	}
@@ -57,7 +63,7 @@ func TestPushesInParts(t *testing.T) {
 // message stays within what gRPC takes, and nothing is dropped but bodies.
 func TestAMessageToAGatewayIsBounded(t *testing.T) {
 	const sessions, credit, grpcMaximum = 100_000, 16384, 4 << 20
-	g := newGateway("g")
+	g := newGateway("g", newMetrics(nil))
 	body := &imv1.Push_Entry{Entry: make([]byte, 60<<10)}
 	for i := range uint64(sessions) {
 		g.attached(&imv1.Attached{Session: i, Head: 1 << 40, Acked: 1 << 40, Generation: &imv1.Generation{Term: 1 << 40, Counter: 1 << 40}})

@@ -119,16 +119,21 @@ func (s *sweeping) floors(users ...string) (floors []int64) {
 
 func (s *sweeping) metric(name string) float64 {
 	s.t.Helper()
-	families, err := s.metrics.Gather()
+	return metricOf(s.t, s.metrics, name)
+}
+
+func metricOf(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for _, f := range families {
 		if f.GetName() == name {
 			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	s.t.Fatalf("no metric %s", name)
+	t.Fatalf("no metric %s", name)
 	return 0
 }
 

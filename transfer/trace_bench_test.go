@@ -17,7 +17,7 @@ func (d discard) Report(span im.Span) { d.t.Errorf("reported %+v", span) }
 func TestWhatIsNotTracedAllocatesNothingMore(t *testing.T) {
 	s := benchServer()
 	s.config.Tracer = discard{t}
-	g := newGateway("g")
+	g := newGateway("g", newMetrics(nil))
 	unsampled := &imv1.Event{B3: "0"}
 	seq := &sequencer{server: s}
 	box := &inbox{server: s}
@@ -63,7 +63,7 @@ func BenchmarkTraced(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := benchServer()
 			s.config.Tracer = ignore{}
-			g := newGateway("g")
+			g := newGateway("g", newMetrics(nil))
 			s.gateways["g"] = g
 			seq := &sequencer{
 				server: s, store: s.store, log: s.log, term: benchTerm(s),
