@@ -29,7 +29,8 @@ type Conn interface {
 	// Read waits for the next message: on WebSocket a whole one, on TCP one
 	// frame. data is valid until the next Read. wire.ErrFraming and
 	// wire.ErrVersion ask for a disconnect; any other error means that the
-	// connection has ended or its read deadline has passed.
+	// connection has ended or its read deadline has passed. After the latter Read
+	// may be called again, and goes on where it was.
 	Read() (data []byte, text bool, err error)
 	// Seal puts the transport's own framing around the message batch[start:].
 	Seal(batch []byte, start int, text bool) []byte

@@ -40,6 +40,32 @@ func TestIdle(t *testing.T) {
 	})
 }
 
+// The deadline is not moved with every frame: a frame that has begun when a former
+// one passes is read to its end, and the session ends when it should.
+func TestFrameAcrossAFormerDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t, sessiontest.New(t, 1).Hub(t, session.Config{}), wire.Proto)
+		c.Login("ann", "d1")
+		time.Sleep(30 * time.Second)
+		c.Send(wire.OpHeartbeat, 2, &imv1.Heartbeat{})
+		c.Expect("heartbeat_reply 2", nil)
+		frame, err := wire.AppendMessage(nil, wire.Proto, wire.OpHeartbeat, 3, &imv1.Heartbeat{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(44 * time.Second)
+		c.Raw(frame[:5])
+		time.Sleep(2 * time.Second) // 76 s after the log-in
+		c.Raw(frame[5:])
+		c.Expect("heartbeat_reply 3", nil)
+		start := time.Now()
+		c.Expect("disconnect 0 idle", nil)
+		if waited := time.Since(start); waited != 75*time.Second {
+			t.Errorf("idle after %v", waited)
+		}
+	})
+}
+
 // Half a frame keeps no session alive.
 func TestHalfFrameIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

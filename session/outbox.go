@@ -2,7 +2,6 @@ package session
 
 import (
 	"net"
-	"time"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/proto/wire"
@@ -181,14 +180,6 @@ func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	s.traceWriting()
 	s.setWriteDeadline()
 	return batch, false
-}
-
-func (s *Session) setWriteDeadline() {
-	patience := s.hub.config.SlowTimeout
-	if s.closing {
-		patience = s.hub.config.Linger
-	}
-	s.conn.NetConn().SetWriteDeadline(time.Now().Add(patience))
 }
 
 // closeWrite tells the client that nothing more comes, where the connection can.

@@ -42,6 +42,8 @@ type Session struct {
 	last    time.Duration // when the last frame came; times count from hub.began
 	expires time.Duration // when the token does; 0 = never
 	stalled time.Duration // since when the window is full and entries wait; 0 = not
+	readBy  time.Duration // the read deadline that is set, never too late; 0 = none; see deadline.go
+	writeBy time.Duration // the write deadline that is set
 
 	cursor int64 // last inbox seq written to the device
 	base   int64 // highest of resume_from and acked: the window counts from here
@@ -105,8 +107,9 @@ func (s *Session) run() {
 // take handles what the reader has read, and prepares the next Read.
 func (s *Session) take() {
 	if s.failed != nil {
-		s.readFailed(s.failed)
-		s.over = true
+		if s.over = !s.early(s.failed); s.over {
+			s.readFailed(s.failed)
+		}
 		return
 	}
 	s.receive()
@@ -130,25 +133,6 @@ func (s *Session) arm() bool {
 	return !s.closing
 }
 
-// setDeadline makes the read deadline the first of all that end a session which
-// stays silent, so that none of them needs a timer.
-func (s *Session) setDeadline() {
-	if s.closing {
-		return
-	}
-	until := s.last + s.hub.idle
-	if s.phase == phaseNew {
-		until = s.last + s.hub.config.AuthTimeout
-	}
-	if s.expires > 0 {
-		until = min(until, s.expires)
-	}
-	if s.stalled > 0 {
-		until = min(until, s.stalled+s.hub.config.SlowTimeout)
-	}
-	s.conn.NetConn().SetReadDeadline(s.hub.began.Add(until))
-}
-
 func (s *Session) readFailed(err error) {
 	var network net.Error
 	switch {
@@ -163,7 +147,7 @@ func (s *Session) readFailed(err error) {
 	}
 }
 
-// timedOut says which of setDeadline's limits has passed. A session that is
+// timedOut says which of the limits of until has passed. A session that is
 // being disconnected has been woken by the same means.
 func (s *Session) timedOut() {
 	s.mu.Lock()

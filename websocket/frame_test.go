@@ -2,9 +2,11 @@ package websocket
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -42,6 +44,45 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// halting is a connection whose read deadline passes before every byte.
+type halting struct {
+	net.Conn
+	said []byte
+	wait bool
+}
+
+func (h *halting) Read(b []byte) (int, error) {
+	if h.wait = !h.wait; h.wait {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(b[:1], h.said)
+	h.said = h.said[n:]
+	return n, nil
+}
+
+// A deadline that passes in the middle of a message, of a fragment or of a ping
+// between two, loses nothing of it.
+func TestReadGoesOnAfterADeadline(t *testing.T) {
+	var buffers session.Buffers
+	c := newConn(&halting{said: []byte{
+		0x01, 0x81, 0, 0, 0, 0, 'a', // a text begins
+		0x89, 0x81, 0, 0, 0, 0, 'p', // a ping
+		0x80, 0x82, 1, 2, 3, 4, 'b' ^ 1, 'c' ^ 2, // the text ends
+	}}, &buffers)
+	pongs := 0
+	c.OnControl(func([]byte) { pongs++ })
+	for {
+		message, text, err := c.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil || string(message) != "abc" || !text || pongs != 1 {
+			t.Errorf("read %q, text %t, %d pongs, error %v", message, text, pongs, err)
+		}
+		return
+	}
 }
 
 // What is sealed here, gorilla reads.

@@ -1,40 +1,41 @@
 package sessiontest
 
 import (
-	"io"
 	"net"
 	"time"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/proto/wire"
+	"github.com/im-transfer/im/session"
 )
 
 // Pipe returns the two ends of a connection in memory that carries frames back
 // to back. It lives in a synctest bubble.
 func Pipe() (*PipeConn, Stream) {
 	server, client := net.Pipe()
-	return &PipeConn{net: server}, Stream{Conn: client, Patience: time.Hour}
+	return &PipeConn{server, session.NewReader(server, &session.Buffers{})}, Stream{Conn: client, Patience: time.Hour}
 }
 
 // PipeConn is the server's end.
 type PipeConn struct {
-	net   net.Conn
-	frame []byte
+	net    net.Conn
+	reader *session.Reader
 }
 
 // Read returns the next frame.
 func (c *PipeConn) Read() ([]byte, bool, error) {
-	head := make([]byte, wire.HeaderBytes)
-	if _, err := io.ReadFull(c.net, head); err != nil {
+	c.reader.Rest()
+	head, err := c.reader.Peek(wire.HeaderBytes)
+	if err != nil {
 		return nil, false, err
 	}
 	h, err := wire.ParseHeader(head, im.MaxClientFrameBytes)
 	if err != nil {
 		return nil, false, err
 	}
-	c.frame = append(make([]byte, 0, h.Packet), head...)[:h.Packet]
-	_, err = io.ReadFull(c.net, c.frame[wire.HeaderBytes:])
-	return c.frame, false, err
+	frame, err := c.reader.Peek(h.Packet)
+	c.reader.Skip(len(frame))
+	return frame, false, err
 }
 
 // Seal adds nothing.
