@@ -22,6 +22,15 @@ const walVFS = "im"
 // each log.
 const walBytes = 30 * (pageBytes + 24)
 
+// The log grows by as much as it has, within these bounds, and not by what is
+// written: a commit that makes the file longer waits for the file system's journal
+// too, which takes longer than its own pages. Recovery ends at the first frame that is
+// not valid, and zeros are none.
+const (
+	minGrowth = 256 << 10
+	maxGrowth = 4 << 20
+)
+
 // walFile lies behind the default file system's own part of an open log. Its
 // connection alone uses it.
 type walFile struct {
@@ -30,6 +39,8 @@ type walFile struct {
 	buffer  uintptr
 	length  int32
 	offset  int64 // in the log, of the buffer
+	size    int64 // of the file
+	synced  bool  // once, with its directory
 }
 
 // registerWAL makes walVFS known to SQLite, whose list of file systems is the
@@ -78,6 +89,11 @@ func walOpen(tls *libc.TLS, _, path, file uintptr, flags int32, outFlags uintptr
 		opened.FpMethods = 0
 		return lib.SQLITE_NOMEM
 	}
+	if code := w.measure(tls, file); code != lib.SQLITE_OK {
+		walClose(tls, file)
+		opened.FpMethods = 0
+		return code
+	}
 	w.methods = *w.under
 	w.methods.FxClose, w.methods.FxRead, w.methods.FxWrite = function(walClose), function(walRead), function(walWrite)
 	w.methods.FxTruncate, w.methods.FxSync, w.methods.FxFileSize = function(walTruncate), function(walSync), function(walSize)
@@ -115,7 +131,42 @@ func (w *walFile) flush(tls *libc.TLS, file uintptr) int32 {
 }
 
 func (w *walFile) write(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
+	code := w.put(tls, file, data, n, offset)
+	if code == lib.SQLITE_OK && w.size < offset+int64(n) {
+		w.size = offset + int64(n)
+		w.grow(tls, file)
+	}
+	return code
+}
+
+func (w *walFile) put(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 	return call[func(_ *libc.TLS, _, _ uintptr, _ int32, _ int64) int32](w.under.FxWrite)(tls, file, data, n, offset)
+}
+
+// grow puts zeros behind the end, as many as there is room for: the commit does not
+// need them.
+func (w *walFile) grow(tls *libc.TLS, file uintptr) {
+	zeros := libc.Xcalloc(tls, 1, walBytes)
+	if zeros == 0 {
+		return
+	}
+	defer libc.Xfree(tls, zeros)
+	for end := w.size + min(max(w.size, minGrowth), maxGrowth); w.size < end; {
+		n := min(end-w.size, walBytes)
+		if w.put(tls, file, zeros, int32(n), w.size) != lib.SQLITE_OK {
+			return
+		}
+		w.size += n
+	}
+}
+
+// measure asks how long the file is.
+func (w *walFile) measure(tls *libc.TLS, file uintptr) int32 {
+	room := tls.Alloc(8)
+	defer tls.Free(8)
+	code := call[func(_ *libc.TLS, _, _ uintptr) int32](w.under.FxFileSize)(tls, file, room)
+	w.size = *(*int64)(memory(room))
+	return code
 }
 
 func walSync(tls *libc.TLS, file uintptr, flags int32) int32 {
@@ -123,7 +174,12 @@ func walSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	if code := w.flush(tls, file); code != lib.SQLITE_OK {
 		return code
 	}
-	return call[func(*libc.TLS, uintptr, int32) int32](w.under.FxSync)(tls, file, flags)
+	if w.synced {
+		return w.syncData(tls, file, flags)
+	}
+	code := call[func(*libc.TLS, uintptr, int32) int32](w.under.FxSync)(tls, file, flags)
+	w.synced = code == lib.SQLITE_OK
+	return code
 }
 
 func walRead(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
@@ -139,7 +195,11 @@ func walTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
 	if code := w.flush(tls, file); code != lib.SQLITE_OK {
 		return code
 	}
-	return call[func(*libc.TLS, uintptr, int64) int32](w.under.FxTruncate)(tls, file, size)
+	code := call[func(*libc.TLS, uintptr, int64) int32](w.under.FxTruncate)(tls, file, size)
+	if code == lib.SQLITE_OK {
+		w.size = size
+	}
+	return code
 }
 
 func walSize(tls *libc.TLS, file, size uintptr) int32 {

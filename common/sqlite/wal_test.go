@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/im-transfer/im"
@@ -84,5 +86,39 @@ func checkLarge(t *testing.T, stored []im.Event, events, bodyBytes int) {
 				t.Fatalf("event %d differs at byte %d", i, at)
 			}
 		}
+	}
+}
+
+// Few commits make the log's file longer, and what is in it when the machine goes
+// down, with nothing but zeros behind, is found again.
+func TestLogGrowsAhead(t *testing.T) {
+	const commits, longer = 300, 8
+	dir, copied := t.TempDir(), t.TempDir()
+	s := openTest(t, dir, Options{})
+	sizes := map[int64]bool{}
+	for seq := int64(1); seq <= commits; seq++ {
+		if err := s.InsertEvents(context.Background(), []im.Event{testEvent("a", seq)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, "im.db-wal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[info.Size()] = true
+	}
+	if len(sizes) > longer {
+		t.Errorf("the log had %d lengths in %d commits", len(sizes), commits)
+	}
+	for _, name := range []string{"im.db", "im.db-wal"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(copied, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := countTest(t, openTest(t, copied, Options{}), "a"); n != commits {
+		t.Errorf("%d events of %d", n, commits)
 	}
 }
