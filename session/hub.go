@@ -62,6 +62,7 @@ type Hub struct {
 	crew    *crew
 	buffers sync.Pool // of *[]byte, empty
 	logins  *logins
+	storm   *storm
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc
 	stop    sync.Once
@@ -86,6 +87,7 @@ func NewHub(config Config, link *Link, log *slog.Logger) *Hub {
 		idle:     time.Duration(config.IdleFactor * float64(config.HeartbeatSeconds) * float64(time.Second)),
 		crew:     newCrew(),
 		logins:   newLogins(config.MaxLogins),
+		storm:    newStorm(),
 		ctx:      ctx,
 		cancel:   cancel,
 		sessions: map[*Session]struct{}{},
@@ -174,6 +176,7 @@ func (h *Hub) Stop(ctx context.Context) error {
 		h.stopped = true
 		h.mu.Unlock()
 		h.cancel()
+		h.storm.stop()
 		close(h.crew.stop)
 	})
 	for _, s := range h.all() {

@@ -73,6 +73,7 @@ func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.head = max(s.head, reply.Head)
 	s.put(wire.OpAuthReply, seq, s.authReply(reply.TooLong))
 	s.phase, s.last = phaseLive, s.hub.now()
+	s.hub.storm.login()
 	s.pump()
 }
 
