@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,27 +11,27 @@ import (
 // nothing happens.
 func TestStormIsOverOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		over := 0
-		s := &storm{over: func() { over++ }}
+		var over atomic.Int32
+		s := &storm{over: func() { over.Add(1) }}
 		for range stormLogins - 1 {
 			s.login()
 		}
 		time.Sleep(time.Minute)
-		if over != 0 {
-			t.Errorf("over %d times after a few", over)
+		if n := over.Load(); n != 0 {
+			t.Errorf("over %d times after a few", n)
 		}
 		for range 10 { // longer than it takes to be calm, but never calm
 			for range stormLogins {
 				s.login()
 			}
 			time.Sleep(stormCalm * 3 / 4)
-			if over != 0 {
+			if over.Load() != 0 {
 				t.Fatal("over while they come")
 			}
 		}
 		time.Sleep(time.Minute)
-		if over != 1 {
-			t.Errorf("over %d times", over)
+		if n := over.Load(); n != 1 {
+			t.Errorf("over %d times", n)
 		}
 	})
 }
