@@ -152,11 +152,11 @@ func (w *walFile) grow(tls *libc.TLS, file uintptr) {
 	}
 	defer libc.Xfree(tls, zeros)
 	for end := w.size + min(max(w.size, minGrowth), maxGrowth); w.size < end; {
-		n := min(end-w.size, walBytes)
-		if w.put(tls, file, zeros, int32(n), w.size) != lib.SQLITE_OK {
+		n := int32(min(end-w.size, walBytes)) //nolint:gosec // below 128 KiB
+		if w.put(tls, file, zeros, n, w.size) != lib.SQLITE_OK {
 			return
 		}
-		w.size += n
+		w.size += int64(n)
 	}
 }
 
