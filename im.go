@@ -254,6 +254,9 @@ type Server struct {
 	Address string // host:port that clients, or for transfer other servers, dial
 	URL     string // for clients: ws://…/ws, tcp://…
 	Load    int64  // connections
+
+	// Stranded: a transfer that doubts whether it can reach its store and its queue.
+	Stranded bool
 }
 
 // Delivery is one item taken from a queue partition.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/im-transfer/im/session"
+	"github.com/im-transfer/im/transfer"
 )
 
 // App is the servers of one process.
@@ -25,6 +26,7 @@ type App struct {
 	watched  context.Context
 	unwatch  context.CancelFunc
 	links    []roleLink // to the transfers
+	pipeline *transfer.Server
 
 	// Addresses that the servers listen on, by setting: "http.listen" and so on. With
 	// ".url" for ".listen" they are as clients are told them.
@@ -73,6 +75,9 @@ func (a *App) Ready() error {
 		if err := link.Ready(); err != nil {
 			return fmt.Errorf("the %s server: %w", link.role, err)
 		}
+	}
+	if a.pipeline != nil {
+		return a.pipeline.Ready()
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ const (
 // a credential made of cluster.secret with every call and stream, and TLS where
 // the section names a certificate. listen is where the server listens, transfer.listen.
 // What it returns last is to be called after the server has stopped.
-func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]grpc.ServerOption, stopper, error) {
+func serverCredentials(c configs.Cluster, listen string, now func() time.Time, log *slog.Logger) ([]grpc.ServerOption, stopper, error) {
 	keys, err := newClusterKeys(c.Secret)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +55,7 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 	if err != nil {
 		return nil, nil, err
 	}
-	guard := newGuard(keys, log)
+	guard := newGuard(keys, now, log)
 	options := []grpc.ServerOption{grpc.InTapHandle(guard.admit)}
 	if source == nil {
 		if !isLoopback(listen) {
@@ -71,7 +71,7 @@ func serverCredentials(c configs.Cluster, listen string, log *slog.Logger) ([]gr
 
 // dialCredentials returns what a server of the cluster shows another that it calls.
 // What it returns last is to be called when nothing dials any more.
-func dialCredentials(c configs.Cluster, log *slog.Logger) ([]grpc.DialOption, stopper, error) {
+func dialCredentials(c configs.Cluster, now func() time.Time, log *slog.Logger) ([]grpc.DialOption, stopper, error) {
 	keys, err := newClusterKeys(c.Secret)
 	if err != nil {
 		return nil, nil, err
@@ -85,7 +85,7 @@ func dialCredentials(c configs.Cluster, log *slog.Logger) ([]grpc.DialOption, st
 		transport = newClusterTLS(source)
 	}
 	return []grpc.DialOption{
-		grpc.WithPerRPCCredentials(credential{keys[0], time.Now}),
+		grpc.WithPerRPCCredentials(credential{keys[0], now}),
 		grpc.WithTransportCredentials(transport),
 	}, stop, nil
 }
@@ -176,8 +176,8 @@ type guard struct {
 	refused map[string]bool // hosts, as logged, with "TLS " before them where that refused them
 }
 
-func newGuard(keys []clusterKey, log *slog.Logger) *guard {
-	return &guard{keys: keys, log: log, now: time.Now, refused: map[string]bool{}}
+func newGuard(keys []clusterKey, now func() time.Time, log *slog.Logger) *guard {
+	return &guard{keys: keys, log: log, now: now, refused: map[string]bool{}}
 }
 
 // refuse logs a connection that TLS has refused, once for each host. One that was

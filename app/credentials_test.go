@@ -54,7 +54,7 @@ func clusterOf(secret string) configs.Cluster {
 // and returns its address.
 func serveCluster(t *testing.T, c configs.Cluster, log *slog.Logger) string {
 	t.Helper()
-	options, stop, err := serverCredentials(c, "127.0.0.1:0", log)
+	options, stop, err := serverCredentials(c, "127.0.0.1:0", time.Now, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func serveCluster(t *testing.T, c configs.Cluster, log *slog.Logger) string {
 // dialCluster returns a client as a server configured so would be.
 func dialCluster(t *testing.T, address string, c configs.Cluster) healthv1.HealthClient {
 	t.Helper()
-	options, stop, err := dialCredentials(c, slog.New(slog.DiscardHandler))
+	options, stop, err := dialCredentials(c, time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,10 +197,10 @@ func TestWhatIsNoCredential(t *testing.T) {
 
 func TestNobodyStartsWithoutASecret(t *testing.T) {
 	_, log := newText()
-	if _, _, err := serverCredentials(configs.Cluster{}, "127.0.0.1:0", log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
+	if _, _, err := serverCredentials(configs.Cluster{}, "127.0.0.1:0", time.Now, log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
 		t.Errorf("server: %v", err)
 	}
-	if _, _, err := dialCredentials(configs.Cluster{}, log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
+	if _, _, err := dialCredentials(configs.Cluster{}, time.Now, log); err == nil || !strings.Contains(err.Error(), "cluster.secret") {
 		t.Errorf("client: %v", err)
 	}
 }
@@ -232,7 +232,7 @@ func TestAnOpenListenerWithoutTLSIsWarnedOf(t *testing.T) {
 		"127.0.0.1:1": false, "[::1]:1": false, "localhost:1": false, "0.0.0.0:1": true, ":1": true, "10.0.0.1:1": true,
 	} {
 		written, log := newText()
-		if _, _, err := serverCredentials(clusterOf("a"), address, log); err != nil {
+		if _, _, err := serverCredentials(clusterOf("a"), address, time.Now, log); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(written.String(), "cluster.tls_cert_file"); got != warned {

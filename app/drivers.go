@@ -43,6 +43,7 @@ type registry interface {
 type driver[C transfer.Consumer] interface {
 	Publish(topic string, partition int, items []im.Pack, confirmed func(error))
 	Backlog(topic string, partition int) int
+	Ping(ctx context.Context) error
 	Consume(ctx context.Context, topic string, partition int) (C, error)
 	Close() error
 }
@@ -69,7 +70,7 @@ func (p *process) startDrivers(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if p.tokens, err = jwt.New(jwt.Config{Secret: []byte(p.secret)}); err != nil {
+	if p.tokens, err = jwt.New(jwt.Config{Secret: []byte(p.secret), Now: p.now}); err != nil {
 		return fmt.Errorf("auth.secret: %w", err)
 	}
 	return nil
@@ -77,7 +78,7 @@ func (p *process) startDrivers(ctx context.Context) error {
 
 func (p *process) openEmbedded(ctx context.Context) error {
 	c := p.config
-	opened, err := sqlite.Open(ctx, c.DataDir, sqlite.Options{Logger: p.log})
+	opened, err := sqlite.Open(ctx, c.DataDir, sqlite.Options{Logger: p.log, Now: p.now})
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}

@@ -82,7 +82,7 @@ func (p *process) httpConfig() (http.Config, error) {
 	return http.Config{
 		Listen: c.HTTP.Listen, TLS: certificate, Version: p.options.Version,
 		RefreshSecret: refresh[:], AccessTTL: c.Auth.AccessTokenTTL, RefreshTTL: c.Auth.RefreshTokenTTL,
-		ServiceKey: key, CORSOrigins: c.HTTP.CORSOrigins, Proxies: proxies,
+		Now: p.now, ServiceKey: key, CORSOrigins: c.HTTP.CORSOrigins, Proxies: proxies,
 		LoginsPerName:    http.Rate{Burst: c.Auth.LoginsPerName, Every: c.Auth.LoginsPerNameEvery},
 		LoginsPerAddress: http.Rate{Burst: c.Auth.LoginsPerAddress, Every: c.Auth.LoginsPerAddressEvery},
 

@@ -49,6 +49,7 @@ type process struct {
 	config   *configs.Config
 	options  Options
 	metrics  *prometheus.Registry
+	now      func() time.Time
 	store    store    // http and transfer have one
 	queue    queue    // transfer has one
 	registry registry // everybody has one
@@ -76,7 +77,7 @@ func New(ctx context.Context, role string, config *configs.Config, options Optio
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &process{App: newApp(options.Log), role: role, config: config, options: options, metrics: prometheus.NewRegistry()}
+	p := &process{App: newApp(options.Log), role: role, config: config, options: options, metrics: prometheus.NewRegistry(), now: wallClock()}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, start := range []func(context.Context) error{
 		p.startDrivers, p.agree, p.startSettings, p.startTracing,

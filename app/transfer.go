@@ -38,6 +38,7 @@ func (p *process) startTransfer(ctx context.Context) error {
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform,
 		Retention:          c.Retention.Inbox, Metrics: p.metrics,
+		GiveUpAfter: p.giveUpAfter(), Now: p.now,
 		Tracer: p.tracer("transfer", id),
 	}, store, p.queue, p.registry, p.tokens, p.log)
 	p.settings.follow(func(c *configs.Config) { server.SetPolicy(transferPolicy(c)) })
@@ -46,9 +47,20 @@ func (p *process) startTransfer(ctx context.Context) error {
 		return fmt.Errorf("start transfer: %w", err)
 	}
 	p.watch("transfer", server.Failed())
+	p.pipeline = server
 	p.operators = append(p.operators, (&quarantine{transfer: server, log: p.log}).handle)
 	wire.serve(server)
 	return nil
+}
+
+// giveUpAfter is the silence of an engine after which a transfer leaves its partitions
+// to others: that after which others take those of one that is silent itself. On the
+// embedded drivers there are none.
+func (p *process) giveUpAfter() time.Duration {
+	if p.config.Embedded() {
+		return 0
+	}
+	return p.config.Registry.TTL
 }
 
 // listenTransfer opens the listener that the transfer is reached by: in memory
@@ -61,7 +73,7 @@ func (p *process) listenTransfer(ctx context.Context) (net.Listener, string, []g
 		return listener, "transfer", nil, nil
 	}
 	c := p.config.Transfer
-	options, stop, err := serverCredentials(p.config.Cluster, c.Listen, p.log)
+	options, stop, err := serverCredentials(p.config.Cluster, c.Listen, p.now, p.log)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -84,7 +96,7 @@ func (p *process) dialTransfers() error {
 	if p.dial != nil {
 		return nil
 	}
-	options, stop, err := dialCredentials(p.config.Cluster, p.log)
+	options, stop, err := dialCredentials(p.config.Cluster, p.now, p.log)
 	if err != nil {
 		return err
 	}

@@ -73,8 +73,8 @@ func newPipeline(t *testing.T) *pipeline {
 	return p
 }
 
-// add starts one more transfer.
-func (p *pipeline) add(id string) *member {
+// add starts one more transfer, with changes to its configuration.
+func (p *pipeline) add(id string, options ...func(*transfer.Config)) *member {
 	m := &member{
 		id: id, store: storetest.NewOutage(p.store), registry: &slowRegistry{Registry: p.registry}, listener: bufconn.Listen(1 << 16),
 		rpc: grpc.NewServer(grpc.ForceServerCodecV2(codec.New())),
@@ -86,9 +86,13 @@ func (p *pipeline) add(id string) *member {
 		return queuetest.Deliver
 	})
 	m.queue.Carry(3)
-	m.server = transfer.New(transfer.Config{
+	config := transfer.Config{
 		ServerID: id, Address: id, ConversationPartitions: pipelinePartitions, InboxPartitions: pipelinePartitions, Prefetch: 64,
-	}, m.store, consumingQueue{m.queue, m.registry}, m.registry, anyToken{}, p.log)
+	}
+	for _, option := range options {
+		option(&config)
+	}
+	m.server = transfer.New(config, m.store, consumingQueue{m.queue, m.registry}, m.registry, anyToken{}, p.log)
 	p.mu.Lock()
 	p.members[id] = m
 	p.mu.Unlock()

@@ -20,7 +20,7 @@ func (s *Server) own(ctx context.Context) error {
 		return err
 	}
 	s.goRun(func() {
-		o := &owner{server: s, running: map[string]context.CancelFunc{}}
+		o := &owner{server: s, running: map[string]context.CancelCauseFunc{}}
 		defer o.release(func(string) bool { return false })
 		for {
 			select {
@@ -28,6 +28,7 @@ func (s *Server) own(ctx context.Context) error {
 				if !ok {
 					return
 				}
+				s.transfers.Store(&list)
 				o.apply(ctx, list)
 			case <-ctx.Done():
 				return
@@ -40,7 +41,7 @@ func (s *Server) own(ctx context.Context) error {
 // owner runs partitions. Only its own goroutine touches it.
 type owner struct {
 	server  *Server
-	running map[string]context.CancelFunc
+	running map[string]context.CancelCauseFunc
 }
 
 // apply takes the partitions that are newly assigned and gives up those that no
@@ -74,9 +75,13 @@ func (o *owner) apply(ctx context.Context, servers []im.Server) {
 // must not wait for one that is held up by a store that is away. Whoever takes it
 // next waits for its consumer to close, we too.
 func (o *owner) release(keep func(string) bool) {
+	cause := context.Canceled
+	if o.server.stranded.Load() {
+		cause = errStranded
+	}
 	for name, cancel := range o.running {
 		if !keep(name) {
-			cancel()
+			cancel(cause)
 			delete(o.running, name)
 		}
 	}
@@ -84,15 +89,15 @@ func (o *owner) release(keep func(string) bool) {
 
 // hold runs a partition until it is released. When another owner was seen, or the
 // queue closed the consumer, it is taken anew after a pause that grows.
-func (o *owner) hold(ctx context.Context, name string, run func(context.Context) error) (cancel context.CancelFunc) {
-	ctx, cancel = context.WithCancel(ctx)
+func (o *owner) hold(ctx context.Context, name string, run func(context.Context) error) (cancel context.CancelCauseFunc) {
+	ctx, cancel = context.WithCancelCause(ctx)
 	o.server.goRun(func() {
 		const first, longest = 50 * time.Millisecond, 5 * time.Second
 		for wait := first; ; wait = min(2*wait, longest) {
 			began := time.Now()
 			err := run(ctx)
 			if ctx.Err() != nil {
-				if err != nil && !errors.Is(err, context.Canceled) {
+				if err != nil && !errors.Is(err, context.Canceled) && !o.server.stranded.Load() {
 					o.server.log.Error("gave up a partition with an error", "partition", name, "error", err)
 				}
 				return

@@ -14,8 +14,8 @@ const stepTimeout = 10 * time.Second
 
 // persist runs a step again and again until it succeeds: an error of the store
 // holds up what waits for it, it loses nothing. A try that has begun is finished,
-// bounded, even when the context ends meanwhile. It gives up for another owner, and
-// when the context has ended.
+// bounded, even when the context ends meanwhile, unless that is because we are
+// stranded. It gives up for another owner, and when the context has ended.
 func (s *Server) persist(ctx context.Context, log *slog.Logger, step func(context.Context) error) error {
 	return s.repeat(ctx, context.WithoutCancel(ctx), log, step)
 }
@@ -30,7 +30,13 @@ func (s *Server) repeat(ctx, within context.Context, log *slog.Logger, step func
 	const first, longest = 10 * time.Millisecond, time.Second
 	for wait := first; ; wait = min(2*wait, longest) {
 		bounded, cancel := context.WithTimeout(within, stepTimeout)
+		keep := context.AfterFunc(ctx, func() {
+			if errors.Is(context.Cause(ctx), errStranded) {
+				cancel()
+			}
+		})
 		err := step(bounded)
+		keep()
 		cancel()
 		if err == nil || errors.Is(err, errForeign) {
 			return err

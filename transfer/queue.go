@@ -25,6 +25,8 @@ type Queue interface {
 	// Backlog is how many items of a partition are waiting, as far as this
 	// process knows; a bound for accept.
 	Backlog(topic string, partition int) int
+	// Ping returns nil as soon as the queue can be reached, or the context's error.
+	Ping(ctx context.Context) error
 	// Consume becomes the partition's consumer. It waits until the former one
 	// has gone.
 	Consume(ctx context.Context, topic string, partition int) (Consumer, error)

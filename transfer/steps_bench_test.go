@@ -289,6 +289,8 @@ func (benchQueue) Publish(_ string, _ int, _ []im.Pack, confirmed func(error)) {
 
 func (benchQueue) Backlog(string, int) int { return 0 }
 
+func (benchQueue) Ping(context.Context) error { return nil }
+
 type benchConsumer struct{ Consumer }
 
 func (benchConsumer) Ack(uint64) error { return nil }

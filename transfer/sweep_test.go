@@ -81,7 +81,7 @@ func (s *sweeping) after(passed time.Duration) {
 func (s *sweeping) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &sweeper{
-		store: s.store, log: slog.New(slog.NewTextHandler(&s.log, nil)), now: monotonic(), metrics: newMetrics(s.metrics),
+		store: s.store, log: slog.New(slog.NewTextHandler(&s.log, nil)), now: monotonic(time.Now), metrics: newMetrics(s.metrics),
 		retention: testRetention, partition: 0, partitions: 2,
 	}
 	done := make(chan struct{})

@@ -16,6 +16,7 @@
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
 //	term.go      ids and the fence; own.go which partitions are ours
 //	persist.go   try again while the store or the queue is away
+//	stranded.go  leave partitions to others who can reach them
 //	sweep.go     what inboxes are not kept for any longer
 //	trace.go     the spans of traced messages; trace_accept.go those of accept
 package transfer
@@ -49,6 +50,8 @@ type Config struct {
 	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
 	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
 	ReceiptEvery           time.Duration         // per kind, conversation and reader, and between two stores of cursors; 500 ms
+	Now                    func() time.Time      // the wall clock, read once; time.Now
+	GiveUpAfter            time.Duration         // silence of store or queue after which partitions are left to others; 0 = they are kept
 	Tracer                 Tracer                // takes the spans of traced messages; nil = nobody does
 }
 
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Prefetch, 256)
 	set(&c.Backlog, 20000)
 	set(&c.DevicesPerPlatform, 1)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.ReceiptEvery == 0 {
 		c.ReceiptEvery = 500 * time.Millisecond
 	}
@@ -89,6 +95,8 @@ type Server struct {
 
 	complaints complaints
 	replays    replays
+	transfers  atomic.Pointer[[]im.Server] // that live, as the registry said last
+	stranded   atomic.Bool                 // partitions have been left to others
 
 	mu       sync.Mutex // guards what follows
 	gateways map[string]*gateway
@@ -107,7 +115,7 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 		config: config, store: store, queue: queue, registry: registry, tokens: tokens,
 		log:        log.With("server", "transfer"),
 		metrics:    newMetrics(config.Metrics),
-		now:        monotonic(),
+		now:        monotonic(config.Now),
 		limits:     newLimiter(),
 		signals:    make(chan signalRequest, 1024),
 		complaints: complaints{was: map[string]complaint{}},
@@ -122,9 +130,9 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 
 // monotonic returns a clock that starts at the wall clock's time and is not moved
 // by its steps, so that ids and times of one process never go back.
-func monotonic() func() time.Time {
-	start := time.Now()
-	return func() time.Time { return start.Add(time.Since(start)) }
+func monotonic(wall func() time.Time) func() time.Time {
+	start, began := wall(), time.Now()
+	return func() time.Time { return start.Add(time.Since(began)) }
 }
 
 // Start takes the partitions that are ours, publishes
@@ -150,6 +158,9 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.registry.Register(run, server); err != nil {
 		cancel()
 		return fmt.Errorf("register: %w", err)
+	}
+	if s.config.GiveUpAfter > 0 {
+		s.goRun(func() { newStanding(s, server).watch(run) })
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ type serverJSON struct {
 	Address string `json:"address"`
 	URL     string `json:"url,omitempty"`
 	Load    int64  `json:"load"`
+
+	Stranded bool `json:"stranded,omitempty"`
 }
 
 func newView(ttl time.Duration) view {

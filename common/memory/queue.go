@@ -82,6 +82,9 @@ func (q *Queue) Backlog(topic string, number int) int {
 	return p.backlog()
 }
 
+// Ping returns nil: the queue is in this process.
+func (q *Queue) Ping(context.Context) error { return nil }
+
 // Consume becomes a partition's consumer. It waits until the former one has been
 // closed.
 func (q *Queue) Consume(ctx context.Context, topic string, number int) (*Consumer, error) {

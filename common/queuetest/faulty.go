@@ -86,6 +86,9 @@ func (f *Faulty) Release() int {
 // Backlog is the queue's.
 func (f *Faulty) Backlog(topic string, partition int) int { return f.queue.Backlog(topic, partition) }
 
+// Ping is the queue's.
+func (f *Faulty) Ping(ctx context.Context) error { return f.queue.Ping(ctx) }
+
 // Consume becomes the partition's consumer until Break.
 func (f *Faulty) Consume(ctx context.Context, topic string, partition int) (transfer.Consumer, error) {
 	inner, err := f.queue.Consume(ctx, topic, partition)

@@ -85,6 +85,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 type Driver[C transfer.Consumer] interface {
 	Publish(topic string, partition int, items []im.Pack, confirmed func(error))
 	Backlog(topic string, partition int) int
+	Ping(ctx context.Context) error
 	Consume(ctx context.Context, topic string, partition int) (C, error)
 }
 

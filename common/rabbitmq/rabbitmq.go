@@ -224,6 +224,17 @@ func (q *Queue) Backlog(topic string, number int) int {
 	return int(p.out.open.Load() + p.depth.Load())
 }
 
+// Ping waits until there are connections for publishing and for consuming. That one
+// of them leads nowhere any more is noticed by its heartbeat.
+func (q *Queue) Ping(ctx context.Context) error {
+	for _, l := range []*link{q.publishing, q.consuming} {
+		if _, err := l.await(ctx, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close ends the queue: from now on publishers are refused, whoever has no answer
 // yet gets im.Unavailable, and consumers lose their partitions. It takes at most
 // about two seconds. A second call does nothing.

@@ -31,6 +31,8 @@ type Options struct {
 	CacheBytes      int          // page cache of the writer, 16 MiB if 0; a reader has an eighth
 	CheckpointBytes int          // length of the log that starts a checkpoint; 64 MiB if 0
 	Logger          *slog.Logger // slog.Default() if nil
+
+	Now func() time.Time // the wall clock, by which entries age; time.Now if nil
 }
 
 func (o Options) withDefaults() Options {
@@ -46,11 +48,15 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return o
 }
 
 // Store is an open data directory. All methods are safe for concurrent use.
 type Store struct {
+	now           func() time.Time
 	info          im.StoreInfo
 	users         *keyspace
 	conversations *keyspace
@@ -86,6 +92,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{
+		now:           o.Now,
 		lock:          lock,
 		users:         newKeyspace("user_keys"),
 		conversations: newKeyspace("conversation_keys"),

@@ -16,7 +16,7 @@ const (
 )
 
 // Clock returns the wall clock of this machine, which is the store's.
-func (s *Store) Clock(context.Context) (time.Time, error) { return time.Now().Round(0), nil }
+func (s *Store) Clock(context.Context) (time.Time, error) { return s.now().Round(0), nil }
 
 // UsersAfter returns up to limit ids of users above an id, ascending. Whoever is
 // named anywhere in the store is among them.
