@@ -7,8 +7,8 @@ import (
 )
 
 // startProcess starts a server as a process, on ports that stay the same over
-// restarts.
-func startProcess(t *testing.T, settings map[string]string) *server {
+// restarts, with changes to how it is started.
+func startProcess(t *testing.T, settings map[string]string, changes ...func(*local.Options)) *server {
 	t.Helper()
 	s := newServer(t, settings)
 	ports := freePorts(t, 4)
@@ -16,8 +16,12 @@ func startProcess(t *testing.T, settings map[string]string) *server {
 		s.settings[name] = ports[i]
 	}
 	s.at(ports[0], ports[1], ports[2])
+	options := local.Options{Dir: t.TempDir(), Binary: program(t), Settings: s.settings, Output: s.log}
+	for _, change := range changes {
+		change(&options)
+	}
 	var err error
-	s.process, err = local.StartEmbedded(t.Context(), local.Options{Dir: t.TempDir(), Binary: program(t), Settings: s.settings, Output: s.log})
+	s.process, err = local.StartEmbedded(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,6 +117,14 @@ func (s *server) at(http, websocket, tcp string) {
 	s.http, s.ws, s.tcp = "http://"+http, "ws://"+websocket+"/ws", tcp
 }
 
+// admin is where operators find it.
+func (s *server) admin() string {
+	if s.here != nil {
+		return s.here.Addresses["admin.listen"]
+	}
+	return s.settings["admin.listen"]
+}
+
 // stop ends a server as an operator does.
 func (s *server) stop() {
 	s.t.Helper()

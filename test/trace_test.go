@@ -40,7 +40,7 @@ func (s *server) untilMetric(line string, is func(float64) bool) {
 	deadline, every := time.After(patience), time.NewTicker(20*time.Millisecond)
 	defer every.Stop()
 	for {
-		response, err := s.web.Get("http://" + s.here.Addresses["admin.listen"] + "/metrics")
+		response, err := s.web.Get("http://" + s.admin() + "/metrics")
 		if err != nil {
 			s.t.Fatal(err)
 		}

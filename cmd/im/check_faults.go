@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/im-transfer/im/check/faults"
 	"github.com/im-transfer/im/check/workload"
+	"github.com/im-transfer/im/deploy/local"
 )
 
 // faultOptions say what a check does to the system that it starts.
@@ -40,6 +42,22 @@ func (o *faultOptions) validate(local string) error {
 		return errors.New("--fault-lanes is less than one")
 	}
 	return nil
+}
+
+// diskSize is the disk in memory for the data of an embedded server that is to be
+// without room at times. It takes as much memory as is on it.
+const diskSize = 1 << 30
+
+// disk returns the size of such a disk, 0 where none is needed or can be made.
+func (o *faultOptions) disk(log io.Writer) int64 {
+	if !slices.Contains(o.kinds, faults.FullDisk) && !slices.Contains(o.kinds, faults.All) {
+		return 0
+	}
+	if err := local.CanMakeDisk(); err != nil {
+		fmt.Fprintf(log, "%s can not be done here: %v\n", faults.FullDisk, err)
+		return 0
+	}
+	return diskSize
 }
 
 // injector returns what does a run's faults; nil where none are asked for.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/im-transfer/im/app"
 	"github.com/im-transfer/im/check/faults"
 	"github.com/im-transfer/im/deploy/local"
 )
@@ -48,7 +49,9 @@ func startLocal(ctx context.Context, log io.Writer, options checkOptions) (*loca
 		return nil, err
 	}
 	fmt.Fprintf(log, "starting %s, with everything under %s\n", options.local, dir)
-	system, err := start(ctx, local.Options{Dir: dir, Binary: binary, Brokers: options.brokers})
+	system, err := start(ctx, local.Options{
+		Dir: dir, Binary: binary, Brokers: options.brokers, Clocks: app.ClockFaults, Disk: options.faults.disk(log),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w (see %s)", err, dir)
 	}
@@ -91,6 +94,7 @@ func startCluster(ctx context.Context, options local.Options) (*localSystem, err
 	if err := local.HasEngines(); err != nil {
 		return nil, err
 	}
+	options.Links = true
 	cluster, err := local.StartEngines(ctx, options)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,15 @@ type Options struct {
 	// Brokers is of how many nodes RabbitMQ consists; one, which is the default, or
 	// three, each of which costs some 120 MB and half a minute of one core to start.
 	Brokers int
+	// Links: every connection between two parts goes through a link that can be
+	// harmed, and so does every one of a client; see Links.
+	Links bool
+	// Clocks: the binary is a build with the tag fault, and the servers' wall clocks can
+	// be made wrong; see Server.StepClock.
+	Clocks bool
+	// Disk, where it is above zero, is the size in bytes of a disk of their own that the
+	// data of an embedded server are on; see Embedded.Disk.
+	Disk int64
 }
 
 // Cluster is a whole system on this machine: the engines, and our servers as
@@ -47,6 +56,7 @@ type Cluster struct {
 	settings map[string]string // of all servers
 	output   *output
 	log      io.Closer // nil = the caller's
+	network  *network  // nil without links
 }
 
 // HasEngines says what is missing to start a cluster; nil when nothing is.
@@ -83,6 +93,9 @@ func StartEngines(ctx context.Context, options Options) (*Cluster, error) {
 			return nil, errors.Join(err, c.plan.close())
 		}
 		c.output.to, c.log = file, file
+	}
+	if options.Links {
+		c.network = newNetwork()
 	}
 	if err := c.startEngines(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
@@ -162,6 +175,9 @@ func (c *Cluster) Stop() error {
 		engines = c.engines()
 	}
 	err := errors.Join(together(edge), together(pipeline), together(engines), c.plan.close())
+	if c.network != nil {
+		c.network.close()
+	}
 	if c.log != nil {
 		err = errors.Join(err, c.log.Close())
 		c.log = nil

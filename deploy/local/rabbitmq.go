@@ -220,6 +220,17 @@ func (r *RabbitMQ) Control(ctx context.Context, arguments ...string) (string, er
 	return strings.TrimSpace(string(output)), nil
 }
 
+// MemoryAlarm makes the broker find that it has far too little memory, or no longer:
+// it reads nothing more from connections that publish. It takes some seconds.
+func (r *RabbitMQ) MemoryAlarm(ctx context.Context, on bool) error {
+	watermark := []string{"0.4"} // its own default
+	if on {
+		watermark = []string{"absolute", "1MB"}
+	}
+	_, err := r.Control(ctx, append([]string{"set_vm_memory_high_watermark"}, watermark...)...)
+	return err
+}
+
 // Stop ends the broker in order, or after 30 s by force, and its port mapper. A
 // second call does nothing.
 func (r *RabbitMQ) Stop() error {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -35,6 +36,10 @@ type Server struct {
 
 	binary   string
 	settings map[string]string
+	proxy    string // through which it reaches transfers; empty: it does so directly
+	front    string // where clients connect; empty: to itself
+	disk     *Disk  // that its data are on; nil: that of the machine
+	clock    string // file that says how wrong its clock is; empty: it can not be wrong
 	output   *lines
 }
 
@@ -62,7 +67,11 @@ func (s *Server) Launch() error {
 	if err := os.MkdirAll(s.settings["data_dir"], 0o700); err != nil {
 		return fmt.Errorf("make the folder of %s: %w", s.name, err)
 	}
-	cmd := exec.Command(s.binary, s.Role) //nolint:gosec // the binary that the caller names
+	line := []string{s.binary, s.Role}
+	if s.disk != nil {
+		line = s.disk.Enter(s.binary, s.Role)
+	}
+	cmd := exec.Command(line[0], line[1:]...) //nolint:gosec // the binary that the caller names
 	cmd.Env = s.environment()
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	server, err := launch(cmd)
@@ -97,6 +106,19 @@ func (s *Server) Ready(ctx context.Context) bool {
 	return status == http.StatusOK
 }
 
+// HasClock reports whether StepClock can be used.
+func (s *Server) HasClock() bool { return s.clock != "" }
+
+// StepClock moves its wall clock away from the machine's, or back with 0. It sees the
+// step at once, and when it starts.
+func (s *Server) StepClock(offset time.Duration) error {
+	fresh := s.clock + ".new"
+	if err := os.WriteFile(fresh, []byte(offset.String()), 0o600); err != nil {
+		return fmt.Errorf("step the clock of %s: %w", s.name, err)
+	}
+	return os.Rename(fresh, s.clock) // it reads all of it or the former one
+}
+
 // Address returns the host and port that it serves on.
 func (s *Server) Address() string { return s.settings[s.Role+".listen"] }
 
@@ -105,13 +127,14 @@ func (s *Server) Admin() string { return "http://" + s.settings["admin.listen"] 
 
 // URL returns where clients, or for a transfer other servers, find it.
 func (s *Server) URL() string {
+	address := cmp.Or(s.front, s.Address())
 	switch s.Role {
 	case "http":
-		return "http://" + s.Address()
+		return "http://" + address
 	case "websocket":
-		return "ws://" + s.Address() + "/ws"
+		return "ws://" + address + "/ws"
 	}
-	return "tcp://" + s.Address()
+	return "tcp://" + address
 }
 
 // environment says all settings as variables: two of them hold passwords, which may
@@ -126,6 +149,12 @@ func (s *Server) environment() []string {
 	}
 	for setting, value := range s.settings {
 		env = append(env, "IM_"+strings.ToUpper(strings.ReplaceAll(setting, ".", "_"))+"="+value)
+	}
+	if s.clock != "" {
+		env = append(env, "IM_CLOCK_FILE="+s.clock)
+	}
+	if s.proxy != "" {
+		env = append(env, "HTTPS_PROXY="+s.proxy) // gRPC heeds it; etcd's client has a dialer of its own
 	}
 	return append(env, s.Environment...)
 }
@@ -150,10 +179,17 @@ func (c *Cluster) newServer(role string, number int) (*Server, error) {
 		settings["websocket.origins"] = strings.Join(pages, ",")
 	}
 	maps.Copy(settings, c.settings)
-	return &Server{
+	server := &Server{
 		service: service{name: name, patience: serverEnd}, Role: role, Number: number, binary: c.options.Binary, settings: settings,
 		output: &lines{out: c.output, prefix: fmt.Sprintf("%-12s| ", name)},
-	}, nil
+	}
+	if c.options.Clocks {
+		server.clock = filepath.Join(c.Dir, name+".clock")
+	}
+	if c.network != nil {
+		err = c.joinNetwork(server)
+	}
+	return server, err
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

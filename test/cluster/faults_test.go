@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/im-transfer/im/deploy/local"
+	"github.com/im-transfer/im/deploy/local/links"
 )
 
 func TestKillNineOfEachRole(t *testing.T) {
@@ -92,7 +93,7 @@ func TestMongoIsCutOff(t *testing.T) {
 	c := givenACluster(t)
 	load := c.underLoad(t)
 
-	load.strikesFor(2*time.Second, func() error { c.store.cut(); return nil }, func() error { c.store.mend(); return nil })
+	load.strikesFor(2*time.Second, c.harms("mongo", links.Fault{Cut: true}), c.harms("mongo", links.Fault{}))
 
 	load.recovers()
 	load.isJudged()
@@ -131,6 +132,11 @@ func TestARollingRestart(t *testing.T) {
 		load.untilFlowing()
 	}
 	load.isJudged()
+}
+
+// harms returns what puts a fault on all links of a part.
+func (c *cluster) harms(part string, fault links.Fault) func() error {
+	return func() error { c.SetLinks(part, fault); return nil }
 }
 
 // starts starts a server that was killed or stopped, for the story and those after.

@@ -31,12 +31,10 @@ const (
 // nothing waits for it to pass.
 const patience = time.Minute
 
-// cluster is the one of this test binary, with a proxy between the servers and
-// MongoDB, and its log.
+// cluster is the one of this test binary, with links between its parts, and its log.
 type cluster struct {
 	*local.Cluster
-	store *proxy
-	log   string // file
+	log string // file
 }
 
 // starter starts a cluster once. A story leaves it whole.
@@ -101,17 +99,15 @@ func (s *starter) start() {
 		return
 	}
 	c := &cluster{log: filepath.Join(s.dir, "servers.log")}
-	if c.Cluster, s.err = local.StartEngines(ctx, local.Options{Dir: s.dir, Binary: binary, Settings: map[string]string{
+	if c.Cluster, s.err = local.StartEngines(ctx, local.Options{Dir: s.dir, Binary: binary, Links: true, Settings: map[string]string{
 		"registry.ttl": leaseTTL.String(), "queue.heartbeat": heartbeat.String(),
 	}}); s.err != nil {
 		return
 	}
 	s.cluster = c
-	host, options := mongoAt(c.Mongo.URI())
-	if c.store, s.err = newProxy(host); s.err != nil {
-		return
+	if s.err = c.StartServers(ctx, nil); s.err != nil {
+		s.err = fmt.Errorf("%w; the servers' log:\n%s", s.err, c.logSince(0))
 	}
-	s.err = c.StartServers(ctx, map[string]string{"store.uri": "mongodb://" + c.store.address() + "/" + options})
 }
 
 // build makes the servers. IM_TEST_RACE=1 gives them the race detector, with which a
@@ -130,11 +126,7 @@ func build(ctx context.Context, binary string) error {
 
 func (s *starter) stop() error {
 	if s.cluster != nil {
-		err := s.cluster.Stop()
-		if s.cluster.store != nil {
-			s.cluster.store.close()
-		}
-		if err != nil {
+		if err := s.cluster.Stop(); err != nil {
 			return err
 		}
 	}
@@ -142,18 +134,6 @@ func (s *starter) stop() error {
 		return nil
 	}
 	return os.RemoveAll(s.dir)
-}
-
-// mongoAt returns the host and port of MongoDB's address, and how a client says
-// that it wants to talk to that alone: a replica set would tell it the others, past
-// the proxy.
-func mongoAt(uri string) (host, options string) {
-	host = strings.TrimPrefix(uri, "mongodb://")
-	host, set, _ := strings.Cut(host, "/")
-	if set != "" {
-		options = "?directConnection=true"
-	}
-	return host, options
 }
 
 // logged returns how long the servers' log is.

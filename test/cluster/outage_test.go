@@ -19,40 +19,70 @@ func newWeb() *http.Client { return &http.Client{Transport: &http.Transport{}, T
 
 // Without its queue the system takes no messages and says so soon, to be asked
 // again; everything that needs no queue goes on.
-func TestRabbitMQIsStopped(t *testing.T) {
+func TestRabbitMQTakesNothing(t *testing.T) {
 	c := givenACluster(t)
-	alice, bob := c.givenUser(t, "alice"), c.givenUser(t, "bob")
-	sent, err := alice.sendsByHTTP(bob, "before")
-	must(t, err)
-	bob.connects(c.Server("websocket", 1)).receives(1)
+	for _, story := range []struct {
+		name         string
+		strike, mend func(context.Context) error
+	}{
+		{"it is stopped", func(context.Context) error { return c.RabbitMQ.Stop() }, c.RabbitMQ.Start},
+		{
+			"it has too little memory",
+			func(ctx context.Context) error { return c.RabbitMQ.MemoryAlarm(ctx, true) },
+			func(ctx context.Context) error { return c.RabbitMQ.MemoryAlarm(ctx, false) },
+		},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			alice, bob := c.givenUser(t, "alice"), c.givenUser(t, "bob")
+			sent, err := alice.sendsByHTTP(bob, "before")
+			must(t, err)
+			bob.connects(c.Server("websocket", 1)).receives(1)
 
-	must(t, c.RabbitMQ.Stop())
-	defer func() { must(t, c.RabbitMQ.Start(t.Context())) }()
+			must(t, story.strike(t.Context()))
+			mended := false
+			defer func() {
+				if !mended {
+					must(t, story.mend(context.WithoutCancel(t.Context())))
+				}
+			}()
 
+			alice.isRefusedSoon(bob)
+			history, _, err := alice.api.History(t.Context(), sent.ConversationID, client.HistoryQuery{})
+			if err != nil || len(history) != 1 {
+				t.Errorf("history: %d messages, %v", len(history), err)
+			}
+			page, err := bob.api.Inbox(t.Context(), client.InboxQuery{After: new(int64)})
+			if err != nil || len(page.GetEntries()) == 0 {
+				t.Fatalf("sync: %d entries, %v", len(page.GetEntries()), err)
+			}
+			cursor, err := alice.api.AckInbox(t.Context(), 1, "")
+			if err != nil || cursor != 1 {
+				t.Errorf("ack: the cursor is %d, %v", cursor, err)
+			}
+			mended = true
+			must(t, story.mend(t.Context()))
+			alice.sendsUntilAccepted(bob, "after")
+			bob.receivesAtLast("after")
+		})
+	}
+}
+
+// isRefusedSoon makes sure that messages are refused for now, within the time that
+// is promised.
+func (u *user) isRefusedSoon(other *user) {
+	u.t.Helper()
 	for range 3 {
 		began := time.Now()
-		_, err = alice.sendsByHTTP(bob, "meanwhile")
+		_, err := u.sendsByHTTP(other, "meanwhile")
 		took := time.Since(began)
 		var refusal *im.Error
 		if !errors.As(err, &refusal) || refusal.Code != im.Unavailable || refusal.RetryAfter <= 0 {
-			t.Fatalf("a send is answered with %v", err)
+			u.t.Fatalf("a send is answered with %v", err)
 		}
-		t.Logf("unavailable, again after %s, said after %.2f s", refusal.RetryAfter, took.Seconds())
+		u.t.Logf("unavailable, again after %s, said after %.2f s", refusal.RetryAfter, took.Seconds())
 		if took > 2*time.Second+200*time.Millisecond { // the 2 s are the queue's; the rest is the way there and back
-			t.Errorf("that took %s", took)
+			u.t.Errorf("that took %s", took)
 		}
-	}
-	history, _, err := alice.api.History(t.Context(), sent.ConversationID, client.HistoryQuery{})
-	if err != nil || len(history) != 1 {
-		t.Errorf("history: %d messages, %v", len(history), err)
-	}
-	page, err := bob.api.Inbox(t.Context(), client.InboxQuery{After: new(int64)})
-	if err != nil || len(page.GetEntries()) == 0 {
-		t.Fatalf("sync: %d entries, %v", len(page.GetEntries()), err)
-	}
-	cursor, err := alice.api.AckInbox(t.Context(), 1, "")
-	if err != nil || cursor != 1 {
-		t.Errorf("ack: the cursor is %d, %v", cursor, err)
 	}
 }
 

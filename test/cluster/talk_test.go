@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
 	"github.com/im-transfer/im/deploy/local"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -100,6 +102,13 @@ func (u *user) receives(n int) []string {
 	}
 }
 
+// receivesAtLast waits for a message behind however many others.
+func (u *user) receivesAtLast(words string) {
+	u.t.Helper()
+	for n := 1; !slices.Contains(u.receives(n), words); n++ {
+	}
+}
+
 func to(u *user) *imv1.To { return &imv1.To{To: &imv1.To_UserId{UserId: u.id}} }
 
 func text(text string) *imv1.Content { return &imv1.Content{Type: "text", Text: text} }
@@ -107,6 +116,29 @@ func text(text string) *imv1.Content { return &imv1.Content{Type: "text", Text: 
 // sendsByHTTP sends once, whatever becomes of it.
 func (u *user) sendsByHTTP(other *user, words string) (client.Ack, error) {
 	return u.api.SendMessage(u.t.Context(), &imv1.Send{ClientMsgId: uuid.NewString(), To: to(other), Content: text(words)})
+}
+
+// sendsUntilAccepted sends one message again and again while the answer is to be
+// asked again.
+func (u *user) sendsUntilAccepted(other *user, words string) {
+	u.t.Helper()
+	send := &imv1.Send{ClientMsgId: uuid.NewString(), To: to(other), Content: text(words)}
+	late := time.After(patience)
+	for {
+		_, err := u.api.SendMessage(u.t.Context(), send)
+		var refusal *im.Error
+		switch {
+		case err == nil:
+			return
+		case !errors.As(err, &refusal) || refusal.Code != im.Unavailable:
+			u.t.Fatalf("a send is answered with %v", err)
+		}
+		select {
+		case <-time.After(refusal.RetryAfter):
+		case <-late:
+			u.t.Fatalf("a send is refused again and again: %v", err)
+		}
+	}
 }
 
 // Everybody is on another server, and everybody writes to everybody, by socket and
