@@ -98,7 +98,7 @@ func (p *peer) connect() error {
 	if err != nil {
 		return fmt.Errorf("open the stream: %w", err)
 	}
-	hello := &imv1.Hello{ServerId: p.link.config.ServerID, Role: p.link.config.Role}
+	hello := &imv1.Hello{ServerId: p.link.config.ServerID, Role: p.link.config.Role, TransferId: p.server.ID}
 	if err := rpc.Send(&imv1.ToTransfer{Hello: hello}); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}

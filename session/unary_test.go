@@ -83,3 +83,18 @@ func TestASilentTransferIsAskedLast(t *testing.T) {
 		}
 	})
 }
+
+// A transfer that was killed and started again is listed twice for a while, at one
+// address. The stream that is meant for the former one would take the place of the
+// other, and be given up when the list forgets it.
+func TestATransferThatWasStartedAgainHasOneStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 1)
+		cluster.Transfer(0).Restarted()
+		link := cluster.Link(t, "http")
+		time.Sleep(5 * time.Second)
+		if n := cluster.Transfer(0).Streams(); n != 1 || link.Ready() != nil {
+			t.Errorf("%d streams, %v", n, link.Ready())
+		}
+	})
+}

@@ -166,8 +166,9 @@ func split[T any](all []T) (first, rest []T) {
 	return all[:maxParts:maxParts], all[maxParts:]
 }
 
-// Connect serves the stream of one gateway. Its receiving half runs here, in the
-// order of arrival; the sending half is the gateway's.
+// Connect serves the stream of one gateway. The sending half runs here, and the stream
+// ends with it: a gateway must not believe in one that has no way for answers. The
+// receiving half, in the order of arrival, ends with the stream.
 func (s *Server) Connect(stream imv1.Transfer_ConnectServer) error {
 	first, err := stream.Recv()
 	if err != nil {
@@ -176,26 +177,34 @@ func (s *Server) Connect(stream imv1.Transfer_ConnectServer) error {
 	if first.Hello.GetServerId() == "" {
 		return errors.New("the first message of a stream must say hello")
 	}
+	if meant := first.Hello.TransferId; meant != "" && meant != s.config.ServerID {
+		return errors.New("the transfer that is meant has gone: another listens at its address")
+	}
 	g := newGateway(first.Hello.ServerId, s.metrics)
 	if err := s.join(g); err != nil {
 		return err
 	}
-	defer s.leave(g)
 	if err := stream.SendHeader(nil); err != nil { // the gateway may count on the stream from here on
+		s.leave(g)
 		return fmt.Errorf("accept the stream: %w", err)
 	}
-	sent := make(chan struct{})
+	received := make(chan error, 1)
 	go func() {
-		defer close(sent)
-		s.send(g, stream)
+		defer s.leave(g)
+		received <- s.receive(g, first, stream)
 	}()
-	err = s.receive(g, first, stream)
-	g.close()
-	<-sent
-	if errors.Is(err, io.EOF) {
-		return nil
+	if err := s.send(g, stream); err != nil {
+		return fmt.Errorf("send: %w", err)
 	}
-	return err
+	select {
+	case err := <-received:
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	default:
+		return errors.New("the gateway has a newer stream, or the server stops")
+	}
 }
 
 // join makes a gateway known and tells it what is owned here.
@@ -231,17 +240,16 @@ func (s *Server) leave(g *gateway) {
 	}
 }
 
-// send writes what is waiting until the stream ends. A send that fails means that
-// it has ended; receive then has the reason.
-func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) {
+// send writes what is waiting until the gateway is closed or the stream takes no more.
+func (s *Server) send(g *gateway, stream imv1.Transfer_ConnectServer) error {
 	for {
 		select {
 		case <-g.done: // what was put in before goes out, if the stream still takes it
 			_ = s.sendTraced(g, stream)
-			return
+			return nil
 		case <-g.wake:
 			if err := s.sendTraced(g, stream); err != nil {
-				return
+				return err
 			}
 		}
 	}

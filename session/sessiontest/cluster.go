@@ -149,6 +149,9 @@ func (c *Cluster) Watch(ctx context.Context, _ string) (<-chan []im.Server, erro
 func (c *Cluster) listed() []im.Server {
 	var servers []im.Server
 	for _, tr := range c.transfers {
+		if tr.former != "" {
+			servers = append(servers, im.Server{ID: tr.former, Role: "transfer", Address: tr.id})
+		}
 		if !tr.gone {
 			servers = append(servers, im.Server{ID: tr.id, Role: "transfer", Address: tr.id})
 		}

@@ -27,6 +27,7 @@ type Transfer struct {
 	owned    map[int32]int64 // partition -> term
 	gateways map[*gateway]struct{}
 	gone     bool
+	former   string // a server that was at this address and is still listed; empty: none
 	refusing bool
 	taken    int // publishes
 	silent   atomic.Bool
@@ -149,11 +150,29 @@ func (tr *Transfer) Unlist() {
 	}
 }
 
-// Connect serves a gateway's stream.
+// Restarted keeps another server listed at this one's address: what was there before a
+// kill -9, until its lease ends.
+func (tr *Transfer) Restarted() {
+	tr.cluster.mu.Lock()
+	defer tr.cluster.mu.Unlock()
+	tr.former = im.NewID()
+}
+
+// Streams is how many streams gateways have here.
+func (tr *Transfer) Streams() int {
+	tr.cluster.mu.Lock()
+	defer tr.cluster.mu.Unlock()
+	return len(tr.gateways)
+}
+
+// Connect serves a gateway's stream, if it is this transfer that it means.
 func (tr *Transfer) Connect(rpc grpc.BidiStreamingServer[imv1.ToTransfer, imv1.ToGateway]) error {
 	first, err := rpc.Recv()
 	if err != nil {
 		return err
+	}
+	if first.GetHello().GetTransferId() != tr.id {
+		return status.Error(codes.Unknown, "another transfer is meant")
 	}
 	g := &gateway{id: first.GetHello().GetServerId(), rpc: rpc, cut: make(chan struct{}), out: make(chan *imv1.ToGateway, 65536)}
 	if !tr.enter(g) {

@@ -203,7 +203,10 @@ type Hello struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	ServerId string                 `protobuf:"bytes,1,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
 	// websocket, tcp or http (or transfer).
-	Role          string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// The transfer that is meant: at its address another may listen by now, which then
+	// refuses. Empty: whoever it is.
+	TransferId    string `protobuf:"bytes,3,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +251,13 @@ func (x *Hello) GetServerId() string {
 func (x *Hello) GetRole() string {
 	if x != nil {
 		return x.Role
+	}
+	return ""
+}
+
+func (x *Hello) GetTransferId() string {
+	if x != nil {
+		return x.TransferId
 	}
 	return ""
 }
@@ -1849,10 +1859,12 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\areplies\x18\x03 \x03(\v2\f.im.v1.ReplyR\areplies\x12#\n" +
 	"\x06pushes\x18\x04 \x03(\v2\v.im.v1.PushR\x06pushes\x12#\n" +
 	"\x05heads\x18\x05 \x03(\v2\r.im.v1.HeadOfR\x05heads\x12#\n" +
-	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\"8\n" +
+	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\"Y\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\"\x93\x02\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1f\n" +
+	"\vtransfer_id\x18\x03 \x01(\tR\n" +
+	"transferId\"\x93\x02\n" +
 	"\aPublish\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\x04R\arequest\x12\x17\n" +
