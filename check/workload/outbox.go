@@ -60,7 +60,7 @@ func (d *device) flush(now time.Time) (due time.Time) {
 			continue
 		}
 		var before *message
-		for _, m := range l.waiting {
+		for _, m := range l.due() {
 			if !m.out {
 				if d.current == nil || len(d.current.sends) >= sendWindow {
 					return due
@@ -71,6 +71,16 @@ func (d *device) flush(now time.Time) (due time.Time) {
 		}
 	}
 	return due
+}
+
+// due are the messages that may be out: after a refusal the first alone, until it is
+// known that they are taken again. Else each round would send, and have refused, all
+// that an outage has left.
+func (l *lane) due() []*message {
+	if l.refusals > 0 {
+		return l.waiting[:min(1, len(l.waiting))]
+	}
+	return l.waiting
 }
 
 // send sends a message over the connection, behind another one if that is not nil.
