@@ -56,10 +56,10 @@ type phone struct {
 
 // sending is a message of a phone. It is resent until it is answered.
 type sending struct {
-	phone                *phone
-	to, id, after, body  string
-	conversation, number string
-	ack                  *imv1.SendAck
+	phone               *phone
+	to, id, after, body string
+	conversation        string
+	ack                 *imv1.SendAck
 }
 
 var modelUsers = []string{"alice", "bob"}

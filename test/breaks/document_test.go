@@ -35,6 +35,6 @@ func TestTheDocumentShowsTheBreaks(t *testing.T) {
 	case !*update:
 		t.Errorf("%s does not show the breaks: run go test ./test/breaks -run Document -update", document)
 	default:
-		must(t, os.WriteFile(document, []byte(fresh), 0o644)) //nolint:gosec // as it is
+		must(t, os.WriteFile(document, []byte(fresh), 0o644))
 	}
 }

@@ -67,6 +67,12 @@ var breaks = []breakage{
 		court: bench{kinds: []check.Kind{check.Gap}},
 	},
 	{
+		name: "floor-not-raised", promise: "No loss: what retention deletes is not taken for delivered",
+		what:  "blocks go without the floor",
+		edits: []edit{in("common/sqlite/sweep.go", "t.exec(raiseFloor, user, last)", "t.exec(raiseFloor, user, 0*last)")},
+		court: story{folder: "./test", test: "TestWhoWasAwayForTooLongStartsOver", says: []string{"is still there"}},
+	},
+	{
 		name: "resume-above-the-cursor", promise: "No loss: a cursor never passes what a device has",
 		what:  "a session resumes at the head",
 		edits: []edit{in("transfer/login.go", "reply.ResumeFrom = from\n", "reply.ResumeFrom = state.Head\n")},
@@ -145,9 +151,38 @@ var breaks = []breakage{
 		court: model("TestModelOfOneOwner", "read_upto"),
 	},
 	{
+		name: "has-read-turns-false", promise: "What only rises: `has_read`",
+		what: "only the last message that was read has it",
+		edits: []edit{in("transfer/page.go",
+			"hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto",
+			"hasRead := e.ConversationSeq == marks[mark[e.ConversationID]].ReadUpto")},
+		court: model("TestModelOfOneOwner", "has_read"),
+	},
+	{
 		name: "ids-in-another-order", promise: "What only rises: message ids of a partition",
 		what:  "one bit of the time is turned",
 		edits: []edit{in("transfer/sequence.go", "ID: id, ConversationID: c.ConversationId", "ID: id ^ 1<<30, ConversationID: c.ConversationId")},
 		court: bench{kinds: []check.Kind{check.IDs}},
+	},
+	{
+		name: "older-session-stays", promise: "Sessions: of two connections of one device the newer stays",
+		what:  "the older one is not closed",
+		edits: []edit{in("transfer/attach.go", `		if code != "" {`, `		if code != "" && false {`)},
+		court: story{folder: "./test", test: "TestTheSameDeviceSupersedesItsOlderConnection", says: []string{"superseded"}},
+	},
+	{
+		name: "stolen-token-goes-on", promise: "Sessions: a stolen refresh token ends its family",
+		what:  "a replaced token is answered for ever",
+		edits: []edit{in("http/refresh.go", "return token, s.reused(ctx, token)", "return token.next(), nil")},
+		court: story{folder: "./http", test: "TestAnyOlderUseRevokesTheFamily", says: []string{"401"}},
+	},
+	{
+		name: "receipts-of-a-replaced-owner", promise: "Two owners: receipts of the one that was replaced do no harm",
+		what: "they are not compared",
+		edits: []edit{
+			in("transfer/stale.go", "p.dropped = p.dropped || receipt.Upto < last", "_ = receipt.Upto < last"),
+			in("transfer/stale.go", "p.dropped = p.dropped || p.envelope.GetReceipt().Upto < issued", "_ = issued"),
+		},
+		court: story{folder: "./transfer", test: "TestReceiptsOfAReplacedOwnerAreDropped", says: []string{"receipts up to"}},
 	},
 }
