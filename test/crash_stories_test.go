@@ -1,6 +1,8 @@
 package test
 
 import (
+	"sync"
+
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -125,6 +127,20 @@ func aCrowd(s *scene) {
 	s.dies()
 	talking.Wait()
 	r.settle(each)
+}
+
+// One message after the other, so that each has transactions of its own, and there are
+// more than enough of them.
+func aLongTalk(s *scene) {
+	w := s.talk()
+	w.alice.config.MaxUnacknowledged = 1
+	w.connect()
+	s.arm()
+	var talking sync.WaitGroup
+	talking.Go(func() { w.alice.say(w.bob.userID, 60) })
+	s.dies()
+	talking.Wait()
+	w.areServed()
 }
 
 // A client that dies with the server goes on from what it had kept.

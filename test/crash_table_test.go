@@ -100,8 +100,8 @@ var crashRows = []row{
 	{place: im.CrashReplayed, role: aTransfer, story: aReplayedCommand},
 	{place: im.CrashReplayKept, role: aTransfer, story: aReplayedPack, only: onEmbedded},
 	{place: im.CrashFloorRaised, role: aTransfer, story: whatIsTooOld, only: onEmbedded},
-	{place: im.CrashBeforeTransaction, role: aTransfer, time: 60, story: aCrowd, only: onEmbedded},
-	{place: im.CrashTransactionCommitted, role: aTransfer, time: 60, story: aCrowd, only: onEmbedded},
+	{place: im.CrashBeforeTransaction, role: aTransfer, time: 60, story: aLongTalk, only: onEmbedded},
+	{place: im.CrashTransactionCommitted, role: aTransfer, time: 60, story: aLongTalk, only: onEmbedded},
 }
 
 func TestTheCrashTableHasEveryPlace(t *testing.T) {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func program(t *testing.T) string {
 	t.Helper()
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "im-test-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "im-test-"); built.err != nil { //nolint:usetesting // it outlives this test
 			return
 		}
 		built.binary = filepath.Join(built.dir, "im")
