@@ -9,7 +9,7 @@ import (
 // Embedded returns what can be done to a system of one process. For it the ttl only
 // says how long its pauses are: nobody takes its place.
 func Embedded(e *local.Embedded, ttl time.Duration) Set {
-	set := append(ofProcess("all", e.Name(), e, ttl), ofDisk(e)...)
+	set := append(ofProcess("all", e.Name(), e.Server, ttl), ofDisk(e)...)
 	return append(set, ofClock(e.Server, -10*time.Second, 10*time.Second, -2*time.Minute, 2*time.Minute, -2*time.Hour, 2*time.Hour)...)
 }
 

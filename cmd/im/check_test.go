@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	judge "github.com/im-transfer/im/check"
+	"github.com/im-transfer/im/check/faults"
 	"github.com/im-transfer/im/check/workload"
 )
 
@@ -59,6 +61,33 @@ func TestCheckKillsItsOwnServer(t *testing.T) {
 	}
 	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "every promise kept") {
 		t.Errorf("the page: %v\n%s", err, html)
+	}
+}
+
+// A restart is the server's alone: what it runs on, its log among that, stays.
+func TestARestartIsTheServersAlone(t *testing.T) {
+	t.Parallel()
+	system, err := startLocal(t.Context(), t.Output(), checkOptions{
+		local: "embedded", brokers: 1, faults: faultOptions{kinds: []string{faults.Restart}, every: time.Second, lanes: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := system.end(t.Output(), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	mend, err := system.faults[0].Do(t.Context())
+	if err == nil {
+		err = mend(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(filepath.Join(system.dir, "servers.log"))
+	if starts := strings.Count(string(log), "http server listens"); err != nil || starts != 2 {
+		t.Errorf("the log tells of %d starts: %v\n%s", starts, err, log)
 	}
 }
 
