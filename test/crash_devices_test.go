@@ -193,7 +193,7 @@ func aRead(s *scene) {
 		read() //nolint:errcheck // the server dies of it
 	}()
 	s.dies()
-	<-ended
+	<-ended //nolint:errcheck // whatever it says: the outcome is not known
 	reply, err := again(s.t, read)
 	if err != nil || reply.GetUpto() != 1 || reply.GetUnread() != 0 {
 		s.t.Errorf("read up to %d, %d unread, %v", reply.GetUpto(), reply.GetUnread(), err)
