@@ -27,7 +27,7 @@ DURATION ?= 65m
 SEED ?= 1
 SOAK ?=
 REPORT = docs/reports/soak-$(SYSTEM)
-LOAD_cluster = --faults all --faults-every 3s --users 60 --rate 270
+LOAD_cluster = --faults all --faults-every 2500ms --fault-lanes 4 --users 60 --rate 270
 LOAD_embedded = --faults kill --faults-every 4s --users 40 --devices 3 --rate 400
 
 .PHONY: help run cluster cluster-bench test soak breaks lint fmt proto bench bench-table

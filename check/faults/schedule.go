@@ -49,8 +49,11 @@ type dealer struct {
 	dice    *rand.Rand
 	kinds   deck[string]
 	targets map[string]*deck[Fault] // by kind
-	last    Fault
+	recent  []Fault                 // the last ones, which may not be mended yet
 }
+
+// recently is how many faults a dealer takes for not yet mended.
+const recently = 3
 
 func newDealer(set Set, dice *rand.Rand) *dealer {
 	d := &dealer{dice: dice, kinds: deck[string]{all: set.Kinds()}, targets: map[string]*deck[Fault]{}}
@@ -64,12 +67,16 @@ func newDealer(set Set, dice *rand.Rand) *dealer {
 	return d
 }
 
-// deal returns the next fault: one that does not wait for the last to be mended, if
-// the kind whose turn it is has any left.
+// deal returns the next fault: one that waits for none of the last to be mended, if
+// there is any whose turn it is.
 func (d *dealer) deal() Fault {
-	kind := d.kinds.deal(d.dice, func(string) bool { return true })
-	d.last = d.targets[kind].deal(d.dice, func(f Fault) bool { return !f.clashes(d.last.Parts) })
-	return d.last
+	free := func(f Fault) bool {
+		return !slices.ContainsFunc(d.recent, func(other Fault) bool { return f.clashes(other.Parts) })
+	}
+	kind := d.kinds.deal(d.dice, func(kind string) bool { return d.targets[kind].has(d.dice, free) })
+	fault := d.targets[kind].deal(d.dice, free)
+	d.recent = append(d.recent[max(0, len(d.recent)+1-recently):], fault)
+	return fault
 }
 
 // clashes reports whether a fault shares one of the parts.
@@ -91,12 +98,23 @@ type deck[T any] struct {
 	all, left []T
 }
 
-// deal takes the first card that is wanted, or the first if none is.
-func (d *deck[T]) deal(dice *rand.Rand, wanted func(T) bool) T {
+// shuffle makes a new round where the last is over.
+func (d *deck[T]) shuffle(dice *rand.Rand) {
 	if len(d.left) == 0 {
 		d.left = slices.Clone(d.all)
 		dice.Shuffle(len(d.left), func(i, j int) { d.left[i], d.left[j] = d.left[j], d.left[i] })
 	}
+}
+
+// has reports whether a card is wanted that is still to be dealt in this round.
+func (d *deck[T]) has(dice *rand.Rand, wanted func(T) bool) bool {
+	d.shuffle(dice)
+	return slices.ContainsFunc(d.left, wanted)
+}
+
+// deal takes the first card that is wanted, or the first if none is.
+func (d *deck[T]) deal(dice *rand.Rand, wanted func(T) bool) T {
+	d.shuffle(dice)
 	i := max(0, slices.IndexFunc(d.left, wanted))
 	card := d.left[i]
 	d.left = slices.Delete(d.left, i, i+1)
