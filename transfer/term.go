@@ -72,12 +72,14 @@ func (t *term) extend(ctx context.Context) error {
 	at := t.now().UnixMilli()
 	if at > t.held.AtMs+time.Minute.Milliseconds() {
 		// Others may have come and gone meanwhile, and their rows been pruned: our
-		// own term + 1 shows nothing unless ours is still the greatest.
+		// own term + 1 shows nothing unless ours is still the greatest, or that is ours
+		// too, by a former try whose outcome was not known.
 		last, err := t.store.LastTerm(ctx, t.held.Partition)
 		if err != nil {
 			return fmt.Errorf("read the last term of %s: %w", t.held.Partition, err)
 		}
-		if last.Term != t.held.Term {
+		ours := last.Term == t.held.Term+1 && last.Owner == t.held.Owner
+		if last.Term != t.held.Term && !ours {
 			return errForeign
 		}
 	}

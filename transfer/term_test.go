@@ -59,3 +59,27 @@ func TestATermOfAFormerTryIsOurs(t *testing.T) {
 		t.Fatalf("another has taken the partition, but extend says %v", err)
 	}
 }
+
+// So is one whose outcome could not be found out for longer than a term is extended in.
+func TestATermOfALongFormerTryIsOurs(t *testing.T) {
+	store := &doubtfulTerms{}
+	now := time.UnixMilli(im.Epoch)
+	held, err := takeTerm(t.Context(), store, "inbox.0", "us", 0, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.doubts, store.silent = 1, 1
+	now = now.Add(45 * time.Second)
+	if err := held.extend(t.Context()); err == nil || errors.Is(err, errForeign) {
+		t.Fatalf("the outcome is not known, but extend says %v", err)
+	}
+	now = now.Add(30 * time.Second) // the store was away
+	if err := held.extend(t.Context()); err != nil || held.held != store.last {
+		t.Fatalf("%v; we hold %v, stored is %v", err, held.held, store.last)
+	}
+	now = now.Add(2 * time.Minute)
+	store.last = im.Term{Partition: "inbox.0", Term: store.last.Term + 1, Owner: "others"}
+	if err := held.extend(t.Context()); !errors.Is(err, errForeign) {
+		t.Fatalf("another has taken the partition, but extend says %v", err)
+	}
+}
