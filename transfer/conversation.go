@@ -65,8 +65,8 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 		if first := asked[id]; first == nil {
 			missing = append(missing, id)
 			asked[id] = p.command
-		} else if first.PeerId == "" {
-			asked[id] = p.command // one that names the peer can make the conversation
+		} else if first.PeerId == "" && first.GroupId == "" {
+			asked[id] = p.command // one that names the peer, or changes the group, can make the conversation
 		}
 	}
 	if len(missing) == 0 {

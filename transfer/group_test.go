@@ -503,3 +503,29 @@ func (w *world) judgeGroup(g *gate, group string, users []string) {
 		w.sees(g, uint64(i+1), user, want[user]...)
 	}
 }
+
+// A group is made also where a message to it, which is judged after it, comes with it.
+func TestAGroupIsMadeInFrontOfAMessageToIt(t *testing.T) {
+	w := start(t)
+	w.users("ann", "bob")
+	g := w.gate()
+	data, err := structpb.NewStruct(map[string]any{"name": "G"})
+	must(t, err)
+	change := &imv1.GroupChange{ClientId: "c1", GroupId: "g", Membership: &imv1.Membership{
+		Action: string(im.ActionCreated), UserIds: []string{"bob"}, Data: data,
+	}}
+	made, err := change.MarshalVT()
+	must(t, err)
+	sent, err := toGroup("g", "m1", "hello").MarshalVT()
+	must(t, err)
+	g.up(&imv1.ToTransfer{Publishes: []*imv1.Publish{
+		{Session: 1, Request: 1, UserId: "ann", DeviceId: "d1", What: &imv1.Publish_Change{Change: made}},
+		{Session: 1, Request: 2, UserId: "ann", DeviceId: "d1", What: &imv1.Publish_Send{Send: sent}},
+	}})
+	for range 2 {
+		if r := recv(t, g.replies); r.GetSendAck() == nil {
+			t.Errorf("reply to request %d = %v", r.Request, r)
+		}
+	}
+	w.sees(g, 1, "bob", "1 created bob by ann name=G", "2 hello by ann")
+}
