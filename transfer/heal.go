@@ -88,52 +88,81 @@ func (b *inbox) heal(ctx context.Context, envelopes []*imv1.InboxEnvelope) ([]*i
 }
 
 // missing returns envelopes of a conversation's events between two seqs, for those in
-// this partition whom they concern: where nobody is, there was nothing to come.
+// this partition whom they concern: where nobody is, there was nothing to come. What a
+// try has found stays found, so that a long hole is closed by several, if need be.
 func (b *inbox) missing(ctx context.Context, conversationID string, after, before int64) (envelopes []*imv1.InboxEnvelope, err error) {
+	var found *hole
 	err = b.server.retry(ctx, b.log, func(ctx context.Context) error {
-		states, err := b.store.Conversations(ctx, []string{conversationID})
-		if err != nil {
-			return fmt.Errorf("load a conversation with a hole: %w", err)
+		if found == nil {
+			states, err := b.store.Conversations(ctx, []string{conversationID})
+			if err != nil {
+				return fmt.Errorf("load a conversation with a hole: %w", err)
+			}
+			events, err := b.store.EventsAfter(ctx, conversationID, after, int(before-after-1))
+			if err != nil {
+				return fmt.Errorf("read what a hole hides: %w", err)
+			}
+			found = &hole{conversation: &conversation{ConversationState: states[0], kind: string(states[0].Type)}, events: events}
 		}
-		events, err := b.store.EventsAfter(ctx, conversationID, after, int(before-after-1))
-		if err != nil {
-			return fmt.Errorf("read what a hole hides: %w", err)
-		}
-		envelopes, err = b.address(ctx, &conversation{ConversationState: states[0], kind: string(states[0].Type)}, events)
-		return err
+		return b.address(ctx, found)
 	})
-	if len(envelopes) > 0 {
-		b.log.Warn("the queue has passed events by; they were taken from the store",
-			"conversation", conversationID, "after", after, "before", before, "events", len(envelopes))
+	if err != nil {
+		return nil, err
 	}
-	return envelopes, err
+	if len(found.envelopes) > 0 {
+		b.log.Warn("the queue has passed events by; they were taken from the store",
+			"conversation", conversationID, "after", after, "before", before, "events", len(found.envelopes))
+	}
+	return found.envelopes, nil
+}
+
+// hole is the events of a conversation that are missing, and what they have become.
+type hole struct {
+	conversation *conversation
+	events       []im.Event // not addressed yet
+	envelopes    []*imv1.InboxEnvelope
+	last         *im.Event   // addressed last
+	stays        []im.Member // of a group, that hold it
 }
 
 // address makes the envelopes of events for their recipients in this partition. What
 // may have been swept from their inboxes stays out.
-func (b *inbox) address(ctx context.Context, c *conversation, events []im.Event) ([]*imv1.InboxEnvelope, error) {
-	var envelopes []*imv1.InboxEnvelope
-	for i := range events {
-		p := &pending{conversation: c, event: &events[i]}
-		if !b.server.young(p.event) {
+func (b *inbox) address(ctx context.Context, h *hole) error {
+	for ; len(h.events) > 0; h.events = h.events[1:] {
+		e := &h.events[0]
+		if !b.server.young(e) {
 			continue
 		}
-		if c.Type == im.Group { // whose members then need not be its members now
-			var err error
-			if p.stays, err = b.store.StaysAt(ctx, im.EventRef{ConversationID: c.ID, Seq: p.event.Seq}); err != nil {
-				return nil, fmt.Errorf("load the members at an event: %w", err)
+		p := &pending{conversation: h.conversation, event: e}
+		if h.conversation.Type == im.Group { // whose members then need not be its members now
+			if err := b.staysAt(ctx, h, e); err != nil {
+				return err
 			}
+			p.stays = h.stays
 		}
 		routes, err := p.routes(b.server.config.InboxPartitions)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, to := range routes {
 			if to.partition == b.partition {
-				what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(p.event, c.kind)}
-				envelopes = append(envelopes, &imv1.InboxEnvelope{What: what, UserIds: to.userIDs})
+				what := &imv1.InboxEnvelope_Event{Event: envelopeEvent(e, h.conversation.kind)}
+				h.envelopes = append(h.envelopes, &imv1.InboxEnvelope{What: what, UserIds: to.userIDs})
 			}
 		}
 	}
-	return envelopes, nil
+	return nil
+}
+
+// staysAt finds out who were members at an event: those of the one right before it,
+// unless one of the two is a change.
+func (b *inbox) staysAt(ctx context.Context, h *hole, e *im.Event) (err error) {
+	same := h.last != nil && h.last.Seq == e.Seq-1 && h.last.Kind == im.KindMessage && e.Kind == im.KindMessage
+	if !same {
+		if h.stays, err = b.store.StaysAt(ctx, im.EventRef{ConversationID: e.ConversationID, Seq: e.Seq}); err != nil {
+			return fmt.Errorf("load the members at an event: %w", err)
+		}
+	}
+	h.last = e
+	return nil
 }
