@@ -84,20 +84,8 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(&muxAnswer{record: rec}, r)
 			return
 		}
-		s.serve(mux, rec, r)
+		mux.ServeHTTP(rec, r)
 	})
-}
-
-// serve has a request answered; one of the API in its turn, or refused.
-func (s *Server) serve(mux *http.ServeMux, rec *record, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/v1/") {
-		if err := s.crowd.enter(r); err != nil {
-			writeProblem(rec, refuse(r.Context(), err))
-			return
-		}
-		defer s.crowd.leave()
-	}
-	mux.ServeHTTP(rec, r)
 }
 
 // requestID is the caller's, if it can be one, or a new one.

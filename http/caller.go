@@ -42,7 +42,7 @@ func signedIn(device im.Device, claims im.Claims) bool {
 type judgeDevice func(device im.Device, claims im.Claims) bool
 
 func (s *Server) letThrough(ctx huma.Context, next func(huma.Context), may judgeDevice) {
-	claims, err := s.authenticate(ctx.Context(), ctx.Header("Authorization"), may)
+	claims, err := s.authenticateInTurn(ctx.Context(), ctx.Header("Authorization"), may)
 	if err != nil {
 		answerProblem(ctx, refuse(ctx.Context(), err))
 		return
@@ -51,6 +51,14 @@ func (s *Server) letThrough(ctx huma.Context, next func(huma.Context), may judge
 	rec.userID = claims.UserID
 	s.joinKnown(rec)
 	next(huma.WithValue(ctx, callerKey{}, claims))
+}
+
+func (s *Server) authenticateInTurn(ctx context.Context, header string, may judgeDevice) (im.Claims, error) {
+	if err := s.crowd.enter(ctx); err != nil {
+		return im.Claims{}, err
+	}
+	defer s.crowd.leave()
+	return s.authenticate(ctx, header, may)
 }
 
 func (s *Server) authenticate(ctx context.Context, header string, may judgeDevice) (im.Claims, error) {

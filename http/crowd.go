@@ -1,8 +1,8 @@
 package http
 
 import (
+	"context"
 	"math/rand/v2"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +12,9 @@ import (
 // crowdPatience is how long a request waits for others before it is refused.
 const crowdPatience = 2 * time.Second
 
-// crowd bounds the API requests that are worked on at once; more wait for their turn.
+// crowd bounds the API requests that are worked on at once; more wait for their turn. A
+// request has a turn for its token, and one for its work when its body is there: whoever
+// sends that slowly keeps nobody else waiting.
 // When thousands of devices ask where to connect because a gateway has died, those whom
 // it would take too long to answer are told when to ask again, instead of all sharing
 // what there is until all time out.
@@ -24,7 +26,7 @@ type crowd struct {
 func newCrowd(most int) *crowd { return &crowd{places: make(chan struct{}, most)} }
 
 // enter waits for a place until leave must be called; refused without one.
-func (c *crowd) enter(r *http.Request) error {
+func (c *crowd) enter(ctx context.Context) error {
 	select {
 	case c.places <- struct{}{}:
 		return nil
@@ -37,7 +39,7 @@ func (c *crowd) enter(r *http.Request) error {
 	select {
 	case c.places <- struct{}{}:
 		return nil
-	case <-r.Context().Done():
+	case <-ctx.Done():
 	case <-timer.C:
 	}
 	return im.Retry(im.Unavailable, c.retryAfter(), "too many requests just now")

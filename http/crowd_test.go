@@ -1,6 +1,8 @@
 package http
 
 import (
+	"io"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 
@@ -31,4 +33,27 @@ func TestARequestDoesNotWaitForLong(t *testing.T) {
 			t.Errorf("%d places are still taken", n)
 		}
 	})
+}
+
+// Whoever sends the body of a request slowly, and needs not even be known, takes no place
+// from others meanwhile.
+func TestASlowBodyTakesNoPlace(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxRequests = 1 })
+	body, write := io.Pipe()
+	slow := httptest.NewRecorder()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		request := httptest.NewRequest("POST", "/v1/users", body)
+		request.Header.Set("Content-Type", "application/json")
+		w.server.Handler().ServeHTTP(slow, request)
+	}()
+	io.WriteString(write, "{") //nolint:errcheck // returns when the server has begun to read
+	_, session := w.signUp("alice", "d1", "web")
+	w.call("GET", "/v1/conversations", session.str("access_token"), nil).ok("beside a slow one", 200)
+	io.WriteString(write, `"username":"bob","password":"password1"}`) //nolint:errcheck // the answer tells
+	write.Close()
+	if <-answered; slow.Code != 201 {
+		t.Errorf("the slow one is answered %d %s", slow.Code, slow.Body)
+	}
 }

@@ -85,12 +85,21 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 		op.Middlewares = huma.Middlewares{guard}
 	}
 	huma.Register(api, op, func(ctx context.Context, input *I) (*O, error) {
-		output, err := handler(ctx, input)
+		output, err := inTurn(ctx, s.crowd, input, handler)
 		if err != nil {
 			return nil, refuse(ctx, err)
 		}
 		return output, nil
 	})
+}
+
+// inTurn has a handler do its work when there is room for it.
+func inTurn[I, O any](ctx context.Context, c *crowd, input *I, handler func(context.Context, *I) (*O, error)) (*O, error) {
+	if err := c.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	return handler(ctx, input)
 }
 
 // refuse turns an error into what the client sees and notes it for the log.
