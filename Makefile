@@ -27,7 +27,7 @@ DURATION ?= 65m
 SEED ?= 1
 SOAK ?=
 REPORT = docs/reports/soak-$(SYSTEM)
-LOAD_cluster = --faults all --faults-every 2500ms --fault-lanes 4 --users 60 --rate 270
+LOAD_cluster = --faults all --faults-every 2s --fault-lanes 4 --users 60 --rate 270
 LOAD_embedded = --faults kill --faults-every 4s --users 40 --devices 3 --rate 400
 
 .PHONY: help run cluster cluster-bench test soak breaks lint fmt proto bench bench-table
@@ -49,9 +49,10 @@ cluster-bench: ## measure the engines alone and the cluster on them, on a machin
 test: ## run all tests with the race detector; says what was skipped
 	@bash test/run
 
-# exec, as above: Ctrl-C ends the check, and with it everything that it has started.
+# exec, as above: Ctrl-C ends the check, and with it everything that it has started. The
+# tag lets clocks be wrong.
 soak: ## break a system again and again for an hour and judge it, into docs/reports; SYSTEM=embedded, DURATION=10m, SEED=7
-	@go build -o im ./cmd/im && exec ./im check --local $(SYSTEM) $(LOAD_$(SYSTEM)) --duration $(DURATION) --seed $(SEED) --patience 3m $(SOAK) \
+	@go build -tags fault -o im-fault ./cmd/im && exec ./im-fault check --local $(SYSTEM) $(LOAD_$(SYSTEM)) --duration $(DURATION) --seed $(SEED) --patience 3m $(SOAK) \
 		--json $(REPORT).json --html $(REPORT).html > $(REPORT).txt
 
 breaks: ## break each guarantee on purpose and see it convicted, in about twenty minutes
