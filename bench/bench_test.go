@@ -50,7 +50,7 @@ func TestAServerThatKeepsItsPromisesIsAcquitted(t *testing.T) {
 			t.Run(transport+" "+form, func(t *testing.T) {
 				t.Parallel()
 				config := inTest(t, none, 0).config(Pairs)
-				config.Transport, config.Form, config.Messages, config.Devices = transport, form, 500, 2
+				config.Transport, config.Form, config.Messages, config.Devices, config.Duration = transport, form, 500, 2, 2*time.Minute
 
 				report := mustRun(t, config)
 
@@ -76,7 +76,7 @@ func TestAFaultInOneMessageOf100000IsConvicted(t *testing.T) {
 	for fault, kind := range map[fault]check.Kind{drop: check.Loss, repeat: check.Duplicate, swap: check.Order} {
 		t.Run(string(fault), func(t *testing.T) {
 			config := inTest(t, fault, int64(total)*10/11).config(Pairs)
-			config.Pairs, config.Window, config.Duration = 10, 64, time.Minute
+			config.Pairs, config.Window, config.Duration = 10, 64, 5*time.Minute
 			config.Messages, config.Settle = total/config.Pairs, time.Second
 
 			report := mustRun(t, config)
@@ -113,7 +113,7 @@ func TestTroubleThatAClientCanMendIsNoViolation(t *testing.T) {
 			t.Run(string(fault)+" "+transport, func(t *testing.T) {
 				t.Parallel()
 				config := inTest(t, fault, 300).config(Pairs)
-				config.Transport, config.Messages, config.Duration = transport, 300, 30*time.Second
+				config.Transport, config.Messages, config.Duration = transport, 300, 2*time.Minute
 
 				report := mustRun(t, config)
 
