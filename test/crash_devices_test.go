@@ -1,6 +1,8 @@
 package test
 
 import (
+	"context"
+
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -57,9 +59,8 @@ func whoConnectsForTheFirstTime(s *scene) {
 	w.firstByHTTP()
 	w.inInbox(1)
 	s.arm()
-	conn := s.dialed()
-	conn.send(wire.OpAuth, phone)
-	s.dies()
+	s.diesOf(s.row.place, s.whoEnters(phone, nil))
+	s.mend()
 	w.connect()
 	w.alice.say(w.bob.userID, 1)
 	w.bob.untilMessages(2)
@@ -72,23 +73,13 @@ func whoConnectsForTheFirstTime(s *scene) {
 	w.areServed()
 }
 
-// dialed opens a connection as soon as there is somebody to take it.
-func (s *scene) dialed() *raw {
-	s.t.Helper()
-	conn, err := again(s.t, func() (*raw, error) { return s.dial(s.t, true, wire.Proto) })
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return conn
-}
-
 // A device connects and is not told; whose place it takes is so for the next owner too.
 func whoConnects(s *scene) {
 	w := s.talk()
 	phone := w.phone()
 	s.arm()
-	s.dialed().send(wire.OpAuth, phone)
-	s.dies()
+	s.diesOf(s.row.place, s.whoEnters(phone, nil))
+	s.mend()
 	older, _ := s.enter(phone)
 	newer, _ := s.enter(phone)
 	older.endsWith(im.Superseded)
@@ -160,16 +151,12 @@ func aDurableAck(s *scene) {
 	epoch := w.inInbox(1)
 	s.arm()
 	api := s.api().WithToken(phone.Token)
-	ended := make(chan error, 1)
-	go func() {
-		_, err := api.AckInbox(s.t.Context(), 1, epoch)
-		ended <- err
-	}()
-	s.dies()
-	if err := <-ended; err != nil { // else another owner has answered
-		if _, err = again(s.t, func() (int64, error) { return api.AckInbox(s.t.Context(), 1, epoch) }); err != nil {
-			s.t.Fatal(err)
-		}
+	s.diesOf(s.row.place, func(ctx context.Context) {
+		api.AckInbox(ctx, 1, epoch) //nolint:errcheck // the server dies of it
+	})
+	s.mend()
+	if _, err := again(s.t, func() (int64, error) { return api.AckInbox(s.t.Context(), 1, epoch) }); err != nil {
+		s.t.Fatal(err)
 	}
 	if _, reply := s.enter(phone); reply.GetResumeFrom() != 1 {
 		s.t.Errorf("resumes from %d, want 1", reply.GetResumeFrom())
@@ -186,15 +173,14 @@ func aRead(s *scene) {
 	w.alice.until("being told of the delivery", func() bool { return len(w.alice.receipts) > 0 })
 	s.arm()
 	conversation := im.DirectConversation(w.alice.userID, w.bob.userID)
-	read := func() (*imv1.ReadReply, error) { return w.api(w.bob).ReadConversation(s.t.Context(), conversation, 1) }
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		read() //nolint:errcheck // the server dies of it
-	}()
-	s.dies()
-	<-ended //nolint:errcheck // whatever it says: the outcome is not known
-	reply, err := again(s.t, read)
+	read := func(ctx context.Context) (*imv1.ReadReply, error) {
+		return w.api(w.bob).ReadConversation(ctx, conversation, 1)
+	}
+	s.diesOf(s.row.place, func(ctx context.Context) {
+		read(ctx) //nolint:errcheck // the server dies of it
+	})
+	s.mend()
+	reply, err := again(s.t, func() (*imv1.ReadReply, error) { return read(s.t.Context()) })
 	if err != nil || reply.GetUpto() != 1 || reply.GetUnread() != 0 {
 		s.t.Errorf("read up to %d, %d unread, %v", reply.GetUpto(), reply.GetUnread(), err)
 	}

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -11,7 +12,6 @@ import (
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/app"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
-	"github.com/im-transfer/im/proto/wire"
 	"github.com/im-transfer/im/transfer"
 )
 
@@ -32,7 +32,7 @@ func whatCanNotBeDecoded(s *scene) {
 func (s *scene) quarantined() []app.QuarantinedItem {
 	s.t.Helper()
 	var page app.QuarantinePage
-	if err := s.operator(http.MethodGet, "/quarantine", &page); err != nil {
+	if err := s.operator(s.t.Context(), http.MethodGet, "/quarantine", &page); err != nil {
 		s.t.Fatal(err)
 	}
 	return page.Items
@@ -40,8 +40,8 @@ func (s *scene) quarantined() []app.QuarantinedItem {
 
 // operator makes a request to the transfer's operators' listener. What is not there is
 // im.NotFound.
-func (s *scene) operator(method, path string, into any) error {
-	request, err := http.NewRequestWithContext(s.t.Context(), method, s.system.transfer().Admin()+path, nil)
+func (s *scene) operator(ctx context.Context, method, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, s.system.transfer().Admin()+path, nil)
 	if err != nil {
 		return err
 	}
@@ -87,11 +87,11 @@ func aReplayedCommand(s *scene) {
 func (s *scene) replayTwice(item *im.Quarantined) {
 	s.t.Helper()
 	path := fmt.Sprintf("/quarantine/%d/replay", item.ID())
-	if err := s.operator(http.MethodPost, path, &struct{}{}); err == nil || codeOf(err) != "" {
-		s.t.Fatalf("the server should have died, but answered: %v", err)
-	}
-	s.dies()
-	_, err := again(s.t, func() (int, error) { return 0, s.operator(http.MethodPost, path, &struct{}{}) })
+	s.diesOf(s.row.place, func(ctx context.Context) {
+		s.operator(ctx, http.MethodPost, path, &struct{}{}) //nolint:errcheck // the server dies of it
+	})
+	s.mend()
+	_, err := again(s.t, func() (int, error) { return 0, s.operator(s.t.Context(), http.MethodPost, path, &struct{}{}) })
 	if err != nil && codeOf(err) != im.NotFound {
 		s.t.Errorf("the second replay: %v", err)
 	}
@@ -132,9 +132,7 @@ func aReplayedPack(s *scene) {
 	w := s.talk()
 	s.armAt(im.CrashInserted, 1)
 	send := w.firstMessage()
-	conn, _ := s.enter(authOf(w.alice.config.Tokens, "a", "desktop"))
-	conn.send(wire.OpSend, send)
-	s.died(im.CrashInserted)
+	s.diesOf(im.CrashInserted, s.whoSends(w.alice, send))
 	item := s.quarantinesPackOf(w.bob)
 	s.arm()
 	s.replayTwice(&item)

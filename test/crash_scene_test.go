@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -106,6 +107,49 @@ func (s *scene) died(place im.CrashPlace) {
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || !s.saidItDies(place) {
 		s.t.Fatalf("%s ended with %v, not at %s", s.acting.Name(), err, place)
 	}
+}
+
+// diesOf has something done again and again until the server dies of it, for a busy
+// system may answer that it can not just now. Then that is broken off.
+func (s *scene) diesOf(place im.CrashPlace, do func(context.Context)) {
+	s.t.Helper()
+	ctx, end := context.WithCancel(s.t.Context())
+	var doing sync.WaitGroup
+	defer doing.Wait()
+	defer end()
+	doing.Go(func() {
+		for ctx.Err() == nil {
+			do(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	s.died(place)
+}
+
+// whoEnters connects a device by hand and does something, if it is let in. The
+// connection ends with the context.
+func (s *scene) whoEnters(auth *imv1.Auth, then func(*raw)) func(context.Context) {
+	return func(ctx context.Context) {
+		conn, err := s.dial(s.t, true, wire.Proto)
+		if err != nil {
+			return
+		}
+		defer context.AfterFunc(ctx, func() { conn.conn.Close() })()
+		defer conn.conn.Close()
+		if conn.request(wire.OpAuth, auth, wire.OpAuthReply, &imv1.AuthReply{}) == nil && then != nil {
+			then(conn)
+		}
+	}
+}
+
+// whoSends sends a message as a device does that is by hand.
+func (s *scene) whoSends(d *device, send *imv1.Send) func(context.Context) {
+	return s.whoEnters(authOf(d.config.Tokens, d.id, d.config.Platform), func(conn *raw) {
+		conn.say(send) //nolint:errcheck // the server dies of it, or else it is sent again
+	})
 }
 
 // mend has another server take the place of the one that has died.

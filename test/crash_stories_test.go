@@ -28,10 +28,7 @@ func oneMessage(s *scene, became outcome) {
 	w := s.talk()
 	s.arm()
 	send := w.firstMessage()
-	conn, _ := s.enter(authOf(w.alice.config.Tokens, "a", "desktop"))
-	conn.send(wire.OpSend, send)
-	s.died(s.row.place)
-	conn.conn.Close()
+	s.diesOf(s.row.place, s.whoSends(w.alice, send))
 	s.mend()
 	w.bob.connect()
 	if became == kept {
@@ -76,15 +73,15 @@ func (w *talkers) hasOne(ack client.Ack, became outcome) {
 	}
 }
 
-// A message is acknowledged before its server dies: the conversation's row does not
-// show it, who lists conversations does.
+// A message is acknowledged and a second later its server dies: the conversation's row
+// does not show it, who lists conversations does.
 func anAnsweredMessage(s *scene) {
 	w := s.talk()
 	s.arm()
 	w.alice.connect()
 	w.alice.say(w.bob.userID, 1)
+	s.dies() // of the time that passes
 	w.alice.untilAcked()
-	s.dies()
 	w.bob.connect()
 	w.bob.untilMessages(1)
 	for _, d := range []*device{w.alice, w.bob} {
@@ -180,10 +177,7 @@ func whoTakesOver(s *scene) {
 	w := s.talk()
 	s.armAt(s.row.before, 1)
 	send := w.firstMessage()
-	conn, _ := s.enter(authOf(w.alice.config.Tokens, "a", "desktop"))
-	conn.send(wire.OpSend, send)
-	s.died(s.row.before)
-	conn.conn.Close()
+	s.diesOf(s.row.before, s.whoSends(w.alice, send))
 	s.arm()
 	s.dies()
 	w.bob.connect()
