@@ -50,7 +50,7 @@ func startLanes(t *testing.T, engines *local.Cluster) []*lane {
 	for i := range made {
 		made[i] = &lane{log: &logs{}}
 		options[i] = local.Options{
-			Dir: filepath.Join(engines.Dir, fmt.Sprint("lane", i)), Binary: program(t), Output: made[i].log,
+			Dir: filepath.Join(engines.Dir, fmt.Sprint("lane", i)), Binary: clusterProgram(t), Output: made[i].log,
 			Count:    map[string]int{"http": 1, "websocket": 1, "tcp": 0, "transfer": 1},
 			Settings: map[string]string{"registry.ttl": "1s", "queue.heartbeat": "2s", "retention.inbox": "0"},
 		}

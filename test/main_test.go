@@ -16,45 +16,72 @@ import (
 	"go.uber.org/goleak"
 )
 
-// built is im as the processes of these stories run it.
-var built struct {
-	once   sync.Once
-	dir    string
-	binary string
-	err    error
+// program is im as the processes of these stories run it: with the tag fault, so that
+// it can be told to die. It is built once.
+type program struct {
+	race bool
+	once sync.Once
+	dir  string
+	err  error
 }
+
+var (
+	plain = program{}
+	racy  = program{race: true}
+)
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		if err := os.RemoveAll(built.dir); err != nil {
-			fmt.Fprintln(os.Stderr, "remove what was built:", err)
-			status = max(status, 1)
+		for _, p := range []*program{&plain, &racy} {
+			if err := os.RemoveAll(p.dir); err != nil {
+				fmt.Fprintln(os.Stderr, "remove what was built:", err)
+				status = max(status, 1)
+			}
 		}
 		os.Exit(status)
 	}))
 }
 
-// program returns im, built with the tag fault, so that it can be told to die, and
-// with the race detector where this test has it.
-func program(t *testing.T) string {
+// serverProgram is im for a server of all roles: with the race detector where this test has it.
+func serverProgram(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "im-test-"); built.err != nil { //nolint:usetesting // it outlives this test
-			return
-		}
-		built.binary = filepath.Join(built.dir, "im")
-		arguments := []string{"build", "-tags", "fault", "-o", built.binary}
-		if hasRaceDetector() {
-			arguments = append(arguments, "-race")
-		}
-		if output, err := exec.Command("go", append(arguments, "../cmd/im")...).CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("build im: %w: %s", err, output)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	if hasRaceDetector() {
+		return racy.path(t)
 	}
-	return built.binary
+	return plain.path(t)
+}
+
+// clusterProgram is im for many servers at once: with the race detector where
+// IM_TEST_RACE=1 asks for it, for it makes them three times as heavy.
+func clusterProgram(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("IM_TEST_RACE") == "1" {
+		return racy.path(t)
+	}
+	return plain.path(t)
+}
+
+func (p *program) path(t *testing.T) string {
+	t.Helper()
+	p.once.Do(func() { p.err = p.build() })
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	return filepath.Join(p.dir, "im")
+}
+
+func (p *program) build() (err error) {
+	if p.dir, err = os.MkdirTemp("", "im-test-"); err != nil {
+		return err
+	}
+	arguments := []string{"build", "-tags", "fault", "-o", filepath.Join(p.dir, "im")}
+	if p.race {
+		arguments = append(arguments, "-race")
+	}
+	if output, err := exec.Command("go", append(arguments, "../cmd/im")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build im: %w: %s", err, output)
+	}
+	return nil
 }
 
 func hasRaceDetector() bool {

@@ -16,7 +16,7 @@ func startProcess(t *testing.T, settings map[string]string, changes ...func(*loc
 		s.settings[name] = ports[i]
 	}
 	s.at(ports[0], ports[1], ports[2])
-	options := local.Options{Dir: t.TempDir(), Binary: program(t), Settings: s.settings, Output: s.log}
+	options := local.Options{Dir: t.TempDir(), Binary: serverProgram(t), Settings: s.settings, Output: s.log}
 	for _, change := range changes {
 		change(&options)
 	}
