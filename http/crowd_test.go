@@ -2,6 +2,7 @@ package http
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
@@ -44,7 +45,7 @@ func TestASlowBodyTakesNoPlace(t *testing.T) {
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		request := httptest.NewRequest("POST", "/v1/users", body)
+		request := httptest.NewRequest(http.MethodPost, "/v1/users", body)
 		request.Header.Set("Content-Type", "application/json")
 		w.server.Handler().ServeHTTP(slow, request)
 	}()
