@@ -50,7 +50,7 @@ var crashRows = []row{
 
 	{place: im.CrashAccepted, role: aTransfer, story: aMessageNobodyHas},
 	{place: im.CrashPublished, role: aTransfer, story: aMessage},
-	{place: im.CrashConfirmed, role: aTransfer, story: aMessageNobodyHas, only: onEmbedded},
+	{place: im.CrashConfirmed, role: aTransfer, story: aMessage, only: onEmbedded},
 	{place: im.CrashConfirmed, role: aTransfer, story: aStoredMessage, only: onCluster},
 
 	{place: im.CrashCommandsReceived, role: aTransfer, story: aMessageNobodyHas, only: onEmbedded},
