@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	mongoReady = 2 * time.Minute  // bounds the wait for a MongoDB that starts; the stand-in reads all that it has
+	mongoReady = 5 * time.Minute  // bounds the wait for a MongoDB that starts; the stand-in reads all that it has
 	mongoEnd   = 30 * time.Second // and for one that is told to stop, which writes its data out
 )
 
@@ -38,7 +38,7 @@ func HasMongod() bool {
 func HasMongo() bool { return HasMongod() || standIn().available() }
 
 // StartMongo starts a MongoDB with all its files in dir, on a port of 127.0.0.1, 0
-// for one that is free. It waits until it can be written to, at most two minutes, and
+// for one that is free. It waits until it can be written to, at most five minutes, and
 // longer only for the stand-in's first download.
 func StartMongo(ctx context.Context, dir string, port int) (*Mongo, error) {
 	m := &Mongo{service: service{name: "MongoDB", patience: mongoEnd}, dir: dir, port: port}

@@ -1,6 +1,8 @@
+import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.MongoDatabase;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.AbstractUniqueIndex;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.Index;
@@ -11,9 +13,10 @@ import de.bwaldvogel.mongo.backend.ValueComparator;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
 import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
 import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
-import de.bwaldvogel.mongo.backend.memory.index.MemoryUniqueIndex;
 import de.bwaldvogel.mongo.bson.BinData;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.bson.ObjectId;
+import de.bwaldvogel.mongo.exception.DuplicateKeyError;
 import de.bwaldvogel.mongo.wire.bson.BsonDecoder;
 import de.bwaldvogel.mongo.wire.bson.BsonEncoder;
 import io.netty.buffer.ByteBuf;
@@ -29,9 +32,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentNavigableMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.stream.Collectors;
@@ -108,6 +115,7 @@ class KeptDatabase extends MemoryDatabase {
 /** A collection in memory that writes each change of a document to its journal before anybody is answered. */
 class KeptCollection extends MemoryCollection {
     private static final Document ALL = new Document();
+    private static final Map<String, String> NAMES = new ConcurrentHashMap<>();
 
     private final Journal journal;
 
@@ -121,7 +129,7 @@ class KeptCollection extends MemoryCollection {
     private void redo(byte kind, int position, Document document) {
         switch (kind) {
             case Journal.ADDED:
-                super.addDocumentInternal(document);
+                super.addDocumentInternal(slim(document));
                 break;
             case Journal.REMOVED:
                 super.removeDocument(position);
@@ -134,9 +142,23 @@ class KeptCollection extends MemoryCollection {
 
     @Override
     protected Integer addDocumentInternal(Document document) {
-        Integer position = super.addDocumentInternal(document);
+        Integer position = super.addDocumentInternal(slim(document));
         journal.write(Journal.ADDED, position, document);
         return position;
+    }
+
+    /** Returns a copy that has its fields' names in common with all other documents. */
+    private static Document slim(Document document) {
+        Document copy = new Document();
+        document.forEach((name, value) -> copy.put(NAMES.computeIfAbsent(name, n -> n), slim(value)));
+        return copy;
+    }
+
+    private static Object slim(Object value) {
+        if (value instanceof Document) {
+            return slim((Document) value);
+        }
+        return value instanceof List ? ((List<?>) value).stream().map(KeptCollection::slim).collect(Collectors.toList()) : value;
     }
 
     @Override
@@ -207,104 +229,184 @@ class Way {
     }
 }
 
-/** A unique index whose keys are in order too, where they have several fields. */
-class OrderedIndex extends MemoryUniqueIndex {
+/** A unique index whose keys are in order. */
+class OrderedIndex extends AbstractUniqueIndex<Integer> {
     /** Greater than every value; what is shorter is less than what begins with it. */
     private static final Object TOP = new Object();
 
-    private final ConcurrentNavigableMap<List<Object>, Integer> ordered = new ConcurrentSkipListMap<>(OrderedIndex::compare);
+    private final String[][] paths; // of the keys
+    private final ConcurrentNavigableMap<Object[], Integer> ordered = new ConcurrentSkipListMap<>(OrderedIndex::compare);
 
     OrderedIndex(String name, List<IndexKey> keys, boolean sparse) {
         super(name, keys, sparse);
+        paths = keys.stream().map(key -> key.getKey().split("\\.")).toArray(String[][]::new);
     }
 
-    private static int compare(List<Object> a, List<Object> b) {
-        for (int i = 0; i < a.size() && i < b.size(); i++) {
-            int order = a.get(i) == TOP || b.get(i) == TOP
-                ? Boolean.compare(a.get(i) == TOP, b.get(i) == TOP)
-                : ValueComparator.asc().compare(a.get(i), b.get(i));
+    private static int compare(Object[] a, Object[] b) {
+        for (int i = 0; i < a.length && i < b.length; i++) {
+            int order = compare(a[i], b[i]);
             if (order != 0) {
                 return order;
             }
         }
-        return Integer.compare(a.size(), b.size());
+        return Integer.compare(a.length, b.length);
+    }
+
+    private static int compare(Object a, Object b) {
+        if (a == TOP || b == TOP) {
+            return Boolean.compare(a == TOP, b == TOP);
+        }
+        if (a instanceof String && b instanceof String) {
+            return ((String) a).compareTo((String) b);
+        }
+        if (a instanceof Double && b instanceof Double) {
+            return Double.compare((Double) a, (Double) b);
+        }
+        return ValueComparator.asc().compare(a, b);
+    }
+
+    @Override
+    public void checkAdd(Document document, MongoCollection<Integer> collection) {
+        for (Object[] key : keysOf(document)) {
+            if (ordered.containsKey(key)) {
+                throw new DuplicateKeyError(this, collection, getKeys(), new KeyValue(key));
+            }
+        }
+    }
+
+    /** It has been checked. */
+    @Override
+    public void add(Document document, Integer position, MongoCollection<Integer> collection) {
+        for (Object[] key : keysOf(document)) {
+            ordered.put(key, position);
+        }
+    }
+
+    /** Returns a document's keys: one, or one for each element of a list that one of the paths leads through. */
+    private List<Object[]> keysOf(Document document) {
+        Object[] key = new Object[paths.length];
+        int listed = -1;
+        for (int i = 0; i < paths.length; i++) {
+            Object value = document.get(paths[i][0]);
+            if (paths[i].length == 1 && isValue(value)) {
+                key[i] = normal(value);
+            } else if (paths[i].length == 2 && value instanceof List && listed < 0) {
+                listed = i;
+            } else {
+                return anyKeysOf(document);
+            }
+        }
+        if (listed < 0) {
+            return Collections.singletonList(key);
+        }
+        List<Object[]> keys = new ArrayList<>();
+        for (Object element : (List<?>) document.get(paths[listed][0])) {
+            Object value = element instanceof Document ? ((Document) element).get(paths[listed][1]) : null;
+            if (!isValue(value)) {
+                return anyKeysOf(document);
+            }
+            Object[] one = key.clone();
+            one[listed] = normal(value);
+            keys.add(one);
+        }
+        return keys;
+    }
+
+    private List<Object[]> anyKeysOf(Document document) {
+        return getKeyValues(document).stream().map(key -> key.stream().toArray()).collect(Collectors.toList());
     }
 
     @Override
     protected boolean putKeyPosition(KeyValue key, Integer position) {
-        boolean put = super.putKeyPosition(key, position);
-        if (put && isCompoundIndex()) {
-            ordered.put(key.stream().collect(Collectors.toList()), position);
-        }
-        return put;
+        return ordered.putIfAbsent(key.stream().toArray(), position) == null;
     }
 
     @Override
     protected Integer removeDocument(KeyValue key) {
-        ordered.remove(key.stream().collect(Collectors.toList()));
-        return super.removeDocument(key);
+        return ordered.remove(key.stream().toArray());
+    }
+
+    @Override
+    protected Integer getPosition(KeyValue key) {
+        return ordered.get(key.stream().toArray());
+    }
+
+    @Override
+    protected Iterable<Map.Entry<KeyValue, Integer>> getIterable() {
+        return ordered.entrySet().stream().map(e -> Map.entry(new KeyValue(e.getKey()), e.getValue())).collect(Collectors.toList());
+    }
+
+    @Override
+    public long getCount() {
+        return ordered.size();
+    }
+
+    @Override
+    public boolean isEmpty() {
+        return ordered.isEmpty();
+    }
+
+    @Override
+    public long getDataSize() {
+        return 0;
     }
 
     /** Returns where a query's documents are; null where the query does not name the first field's value. */
     Way wayTo(Document query, Document order) {
-        List<Object> named = new ArrayList<>();
-        for (IndexKey key : getKeys()) {
-            if (!isValue(query.get(key.getKey()))) {
-                break;
-            }
-            named.add(normal(query.get(key.getKey())));
+        int count = 0;
+        while (count < paths.length && isValue(query.get(getKeys().get(count).getKey()))) {
+            count++;
         }
-        if (named.isEmpty()) {
+        if (count == 0) {
             return null;
         }
-        if (named.size() == getKeys().size()) {
-            Integer position = getPosition(new KeyValue(named));
-            boolean exact = query.size() == named.size();
-            return new Way(2 * named.size(), position == null ? Stream.empty() : Stream.of(position), true, exact);
+        Object[] named = getKeys().stream().limit(count).map(key -> normal(query.get(key.getKey()))).toArray();
+        if (count == paths.length) {
+            Integer position = ordered.get(named);
+            return new Way(2 * count, position == null ? Stream.empty() : Stream.of(position), true, query.size() == count);
         }
-        String next = getKeys().get(named.size()).getKey();
+        String next = getKeys().get(count).getKey();
         Document range = query.get(next) instanceof Document ? (Document) query.get(next) : new Document();
         if (range.get("$in") instanceof Collection) {
             Stream<Integer> positions = ((Collection<?>) range.get("$in")).stream()
                 .flatMap(value -> between(with(named, normal(value)), with(named, normal(value), TOP)).values().stream());
-            boolean exact = query.size() == named.size() + 1 && range.size() == 1;
-            return new Way(2 * named.size() + 1, positions, false, exact);
+            boolean exact = query.size() == count + 1 && range.size() == 1;
+            return new Way(2 * count + 1, positions, false, exact);
         }
         boolean sorts = order != null && order.size() == 1 && order.get(next) instanceof Number;
-        ConcurrentNavigableMap<List<Object>, Integer> found = between(low(named, range), high(named, range));
+        ConcurrentNavigableMap<Object[], Integer> found = between(low(named, range), high(named, range));
         if (sorts && ((Number) order.get(next)).intValue() < 0) {
             found = found.descendingMap();
         }
-        boolean exact = query.size() == named.size() && range.isEmpty();
-        return new Way(2 * named.size() + (range.isEmpty() && !sorts ? 0 : 1), found.values().stream(), sorts, exact);
+        boolean exact = query.size() == count && range.isEmpty();
+        return new Way(2 * count + (range.isEmpty() && !sorts ? 0 : 1), found.values().stream(), sorts, exact);
     }
 
-    private static List<Object> low(List<Object> named, Document range) {
+    private static Object[] low(Object[] named, Document range) {
         if (isValue(range.get("$gt"))) {
             return with(named, normal(range.get("$gt")), TOP);
         }
         return isValue(range.get("$gte")) ? with(named, normal(range.get("$gte"))) : named;
     }
 
-    private static List<Object> high(List<Object> named, Document range) {
+    private static Object[] high(Object[] named, Document range) {
         if (isValue(range.get("$lte"))) {
             return with(named, normal(range.get("$lte")), TOP);
         }
         return isValue(range.get("$lt")) ? with(named, normal(range.get("$lt"))) : with(named, TOP);
     }
 
-    private ConcurrentNavigableMap<List<Object>, Integer> between(List<Object> low, List<Object> high) {
+    private ConcurrentNavigableMap<Object[], Integer> between(Object[] low, Object[] high) {
         return compare(low, high) < 0 ? ordered.subMap(low, true, high, false) : ordered.subMap(low, true, low, false);
     }
 
-    private static List<Object> with(List<Object> values, Object... more) {
-        List<Object> all = new ArrayList<>(values);
-        all.addAll(List.of(more));
-        return all;
+    private static Object[] with(Object[] values, Object... more) {
+        return Stream.concat(Arrays.stream(values), Arrays.stream(more)).toArray();
     }
 
     private static boolean isValue(Object value) {
-        return value instanceof String || value instanceof Number || value instanceof BinData || value instanceof UUID;
+        return value instanceof String || value instanceof Number || value instanceof BinData
+            || value instanceof UUID || value instanceof ObjectId;
     }
 
     /** Numbers of all kinds are one in an index. */
