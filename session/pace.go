@@ -13,8 +13,10 @@ const (
 	promptly = time.Second
 	// late is the time after which an answer shows that there is too much already.
 	late = 2 * time.Second
-	// longestRetry bounds what a refused client is asked to wait.
-	longestRetry = 30 * time.Second
+	// longestRetry bounds what a refused client is asked to wait, but for the spread.
+	// Answers that took long may have waited for an engine that was away, and that is
+	// back now: whoever waits for as long again is without service for that time.
+	longestRetry = 2 * time.Second
 )
 
 // pace bounds what a session has unanswered to about what is answered in the time
