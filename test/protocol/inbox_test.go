@@ -313,7 +313,7 @@ func testAnEntryIsTheSameEverywhere(t *testing.T, w *world) {
 		w.message(t, ann, bob.user, "m1", "one")
 		w.message(t, bob, ann.user, "m2", "two")
 		c.upto(2)
-		w.login(t, f, ann).upto(2) // their inboxes are two
+		w.login(t, f, ann).upto(2)                                                 // their inboxes are two
 		w.call(t, ann.token, "POST", "/v1/inbox/ack", `{"seq":"1"}`).is(200, `{}`) // a delivered receipt for nobody: m1 is ann's own
 		w.call(t, ann.token, "POST", "/v1/inbox/read", `{"conversation_id":"`+direct(ann, bob)+`","upto":"2"}`).is(200, `{}`)
 		c.upto(3)
