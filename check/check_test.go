@@ -70,6 +70,36 @@ func (s *story) everywhere(number uint32) {
 	}
 }
 
+// group makes a group of ann, into which bob came at conversation seq 2, and out of
+// which he went at 4, and delivers that to all of them.
+func (s *story) group() ConversationRef {
+	s.c = s.h.Conversation("g", Stay{UserID: "ann", From: 1})
+	s.h.Changes(s.c, Change{UserID: "bob", Joined: true}, Change{UserID: "bob"})
+	s.change(s.ann, 1, 2, true)
+	s.change(s.bob, 1, 2, true)
+	s.change(s.bobs, 1, 2, true)
+	return s.c
+}
+
+func (s *story) out() {
+	s.change(s.ann, 3, 4, false)
+	s.change(s.bob, 3, 4, false)
+	s.change(s.bobs, 3, 4, false)
+}
+
+func (s *story) change(log *Log, seq, conversationSeq int64, joined bool) {
+	log.Changed(s.tick(), seq, s.c, conversationSeq, "bob", joined)
+}
+
+// saidInGroup is a message at conversation seq 3 and inbox seq 2.
+func (s *story) saidInGroup(to ...*Log) {
+	s.send(1, 0)
+	s.ack(1, 103, 3, false)
+	for _, log := range to {
+		s.arrive(log, 2, 1, 3)
+	}
+}
+
 func TestACleanHistoryIsAcquitted(t *testing.T) {
 	clean := map[string]func(*story){
 		"plain": func(s *story) { s.say(1); s.say(2) },
@@ -148,6 +178,20 @@ func TestACleanHistoryIsAcquitted(t *testing.T) {
 		"given up, but answered late": func(s *story) {
 			s.say(1)
 			s.ann.GaveUp(s.tick(), 1)
+		},
+		"who is in a group for a while gets what is said meanwhile": func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+			s.out()
+			s.send(2, 0)
+			s.ack(2, 105, 5, false)
+			s.arrive(s.ann, 4, 2, 5)
+		},
+		"a change that had no answer was not made": func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+			s.out()
+			s.h.Changes(s.c, Change{UserID: "bob", Joined: true, Unsure: true})
 		},
 		"receipts and reads that rise": func(s *story) {
 			s.say(1)
@@ -380,6 +424,67 @@ func TestEveryKindOfViolationIsConvicted(t *testing.T) {
 			s.send(2, 1)
 			s.ann.Refused(s.tick(), 1, im.Forbidden)
 			s.ack(2, 101, 1, false)
+		}},
+		{"said in a group while bob was in, and not delivered to him", Loss, func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann)
+			s.change(s.ann, 3, 4, false)
+			s.change(s.bob, 2, 4, false)
+			s.change(s.bobs, 2, 4, false)
+		}},
+		{"bob is not told that he is out", Loss, func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+			s.change(s.ann, 3, 4, false)
+		}},
+		{"said in a group after bob went out, and delivered to him", Phantom, func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+			s.out()
+			s.send(2, 0)
+			s.arrive(s.bob, 4, 2, 5)
+		}},
+		{"told who came in while out", Phantom, func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+			s.out()
+			eve := s.h.Device("eve", "phone").Log()
+			eve.Resumed(Resume{At: s.tick()})
+			s.change(eve, 1, 2, true)
+		}},
+		{"a change that was made, and nobody saw", Membership, func(s *story) {
+			s.group()
+			s.saidInGroup(s.ann, s.bob, s.bobs)
+		}},
+		{"a change that nobody made", Membership, func(s *story) {
+			s.c = s.h.Conversation("g", Stay{UserID: "ann", From: 1})
+			s.change(s.ann, 1, 2, true)
+		}},
+		{"in, who was in", Membership, func(s *story) {
+			s.group()
+			s.change(s.ann, 2, 4, true)
+		}},
+		{"two changes change places", Membership, func(s *story) {
+			s.c = s.h.Conversation("g", Stay{UserID: "ann", From: 1}, Stay{UserID: "bob", From: 1})
+			s.h.Changes(s.c, Change{UserID: "bob"}, Change{UserID: "bob", Joined: true})
+			s.change(s.ann, 1, 2, true)
+			s.change(s.ann, 2, 3, false)
+		}},
+		{"a change comes twice", Duplicate, func(s *story) {
+			s.group()
+			s.change(s.ann, 2, 2, true)
+		}},
+		{"a change before what was before it", Order, func(s *story) {
+			s.group()
+			s.send(1, 0)
+			s.ack(1, 103, 3, false)
+			s.change(s.ann, 2, 4, false)
+			s.arrive(s.ann, 3, 1, 3)
+		}},
+		{"a change at another place than elsewhere", Changed, func(s *story) {
+			s.group()
+			s.change(s.ann, 2, 3, false)
+			s.change(s.bob, 2, 3, true)
 		}},
 		{"a negative seq", Range, func(s *story) { s.bob.Entry(s.tick(), -1, 5) }},
 	}

@@ -24,6 +24,7 @@ type History struct {
 type conversation struct {
 	id    string
 	stays []Stay
+	made  []Change
 }
 
 // Stay is the time of a user in a conversation, as conversation seqs, both

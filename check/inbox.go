@@ -28,6 +28,7 @@ func (j *judge) judgeInbox(devices []*Device) {
 		}
 	}
 	j.judgeOrder(&in, devices[0])
+	j.judgeChanges(&in, devices)
 }
 
 // put adds a record to the inbox, or returns the one that is there.
@@ -69,6 +70,8 @@ func (j *judge) judgeOrder(in *inbox, device *Device) {
 		switch r.kind {
 		case recordArrived:
 			j.orderMessage(in, messages, r, device)
+		case recordChange:
+			j.orderChange(messages, r, device)
 		case recordReceipt:
 			mark := [2]uint64{uint64(r.conversation)<<1 | uint64(r.flags&flagDelivered)/flagDelivered, uint64(r.id)} //nolint:gosec // bits
 			if r.convSeq < receipts[mark] {
@@ -76,6 +79,18 @@ func (j *judge) judgeOrder(in *inbox, device *Device) {
 			}
 			receipts[mark] = max(receipts[mark], r.convSeq)
 		}
+	}
+}
+
+func (j *judge) orderChange(last map[ConversationRef]uint32, r *record, device *Device) {
+	before := last[r.conversation]
+	switch {
+	case r.convSeq == before:
+		j.violation(Duplicate, Key{}, device, "the event at conversation seq %d comes again at inbox seq %d", r.convSeq, r.seq)
+	case r.convSeq < before:
+		j.violation(Order, Key{}, device, "conversation seq %d at inbox seq %d, after conversation seq %d", r.convSeq, r.seq, before)
+	default:
+		last[r.conversation] = r.convSeq
 	}
 }
 

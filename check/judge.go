@@ -32,6 +32,8 @@ type judge struct {
 	h        *History
 	messages [][]message // by device ref less one, by number
 	byUser   map[string][]*Device
+	stays    [][]Stay                      // by conversation ref less one
+	changes  map[ConversationRef][]*record // of members, each once, by conversation seq
 	verdict  *Verdict
 	found    []finding
 }
@@ -50,7 +52,8 @@ func Judge(h *History) Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	verdict := Verdict{Devices: len(h.devices), Totals: map[Kind]int{}}
-	j := &judge{h: h, byUser: map[string][]*Device{}, verdict: &verdict}
+	j := &judge{h: h, byUser: map[string][]*Device{}, changes: map[ConversationRef][]*record{}, verdict: &verdict}
+	j.collectChanges()
 	j.collectSends()
 	j.collectAnswers()
 	for _, device := range h.devices {

@@ -23,12 +23,19 @@ type model struct {
 	heads   map[ConversationRef]int64
 	last    map[[2]uint32]uint32 // by device and conversation: the last number
 	id      int64
+	group   ConversationRef
 }
 
 type modelUser struct {
 	id      string
-	inbox   []Arrival
+	inbox   []modelEntry
 	talksTo map[ConversationRef][]*modelUser
+}
+
+// modelEntry is a message, or a change of the group's members.
+type modelEntry struct {
+	Arrival
+	changed *Change
 }
 
 type modelDevice struct {
@@ -67,10 +74,11 @@ func cleanHistory(t *rapid.T) *model {
 
 func (m *model) befriend() {
 	group := m.h.Conversation(im.GroupConversation("all"))
+	m.group = group
 	var stays []Stay
 	for _, a := range m.users {
 		stays = append(stays, Stay{UserID: a.id})
-		a.talksTo[group] = m.users
+		a.talksTo[group] = slices.Clone(m.users)
 		for _, b := range m.users {
 			members := []*modelUser{a, b}
 			if a == b {
@@ -89,7 +97,7 @@ func (m *model) tick() time.Duration {
 
 func (m *model) step() {
 	d := rapid.SampledFrom(m.devices).Draw(m.t, "device")
-	switch rapid.SampledFrom([]string{"send", "send", "deliver", "deliver", "ack", "reconnect", "read"}).Draw(m.t, "step") {
+	switch rapid.SampledFrom([]string{"send", "send", "deliver", "deliver", "ack", "reconnect", "read", "change"}).Draw(m.t, "step") {
 	case "send":
 		m.send(d)
 	case "deliver":
@@ -100,6 +108,8 @@ func (m *model) step() {
 		d.log.CursorReply(m.tick(), d.cursor, d.cursor)
 	case "reconnect":
 		m.reconnect(d)
+	case "change":
+		m.change(d.user)
 	case "read":
 		if d.seq > 0 {
 			a := d.user.inbox[d.seq-1]
@@ -117,6 +127,34 @@ func (m *model) reconnect(d *modelDevice) {
 	}
 	resume.From = int64(d.seq)
 	d.log.Resumed(resume)
+}
+
+// change brings somebody into the group or takes them out, the first user excepted.
+// Those who were in, or are now, are told.
+func (m *model) change(u *modelUser) {
+	if u == m.users[0] {
+		return
+	}
+	before := m.users[0].talksTo[m.group]
+	after := slices.DeleteFunc(slices.Clone(before), func(other *modelUser) bool { return other == u })
+	made := &Change{UserID: u.id, Joined: len(after) == len(before)}
+	told := before
+	if made.Joined {
+		after = append(after, u)
+		told = after
+	}
+	for _, user := range m.users {
+		delete(user.talksTo, m.group)
+	}
+	for _, user := range after {
+		user.talksTo[m.group] = after
+	}
+	m.heads[m.group]++
+	m.h.Changes(m.group, *made)
+	for _, user := range told {
+		seq := int64(len(user.inbox) + 1)
+		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: m.group, ConversationSeq: m.heads[m.group]}, made})
+	}
 }
 
 func (m *model) send(d *modelDevice) {
@@ -141,7 +179,7 @@ func (m *model) send(d *modelDevice) {
 	a := Arrival{MessageID: m.id, Conversation: c, ConversationSeq: m.heads[c], Key: Key{d.ref, d.number}, Hash: hash}
 	for _, user := range d.user.talksTo[c] {
 		a.Seq = int64(len(user.inbox) + 1)
-		user.inbox = append(user.inbox, a)
+		user.inbox = append(user.inbox, modelEntry{Arrival: a})
 	}
 	lost := rapid.IntRange(0, 4).Draw(m.t, "ack lost") == 0
 	if lost {
@@ -155,7 +193,11 @@ func (m *model) deliver(d *modelDevice, n int) {
 	for ; n > 0 && d.seq < len(d.user.inbox); n-- {
 		a := d.user.inbox[d.seq]
 		a.At = m.tick()
-		d.log.Arrived(a)
+		if a.changed != nil {
+			d.log.Changed(a.At, a.Seq, a.Conversation, a.ConversationSeq, a.changed.UserID, a.changed.Joined)
+		} else {
+			d.log.Arrived(a.Arrival)
+		}
 		d.seq++
 	}
 }
@@ -182,6 +224,8 @@ func (m *model) pick(accept func(*record) bool) (*Log, *record) {
 
 func isArrival(r *record) bool { return r.kind == recordArrived }
 
+func isChange(r *record) bool { return r.kind == recordChange }
+
 // each breaks a clean history in one place and names what it must be convicted of.
 var mutations = map[string]func(*model) []Kind{
 	"an entry vanishes": func(m *model) []Kind {
@@ -194,6 +238,30 @@ var mutations = map[string]func(*model) []Kind{
 			}
 		})
 		return []Kind{Loss}
+	},
+	"a change of the members vanishes": func(m *model) []Kind {
+		_, r := m.pick(isChange)
+		for _, d := range m.devices {
+			for _, log := range d.logs {
+				log.each(func(other *record) {
+					if isChange(other) && other.convSeq == r.convSeq && other != r {
+						other.kind, other.conversation = recordEntry, 0
+					}
+				})
+			}
+		}
+		r.kind, r.conversation = recordEntry, 0
+		return []Kind{Membership}
+	},
+	"one user is not told of a change of the members": func(m *model) []Kind {
+		_, r := m.pick(isChange)
+		r.kind = recordEntry
+		return []Kind{Changed, Loss, Membership}
+	},
+	"a change comes at another seq": func(m *model) []Kind {
+		_, r := m.pick(isChange)
+		r.convSeq += 1000
+		return []Kind{Membership}
 	},
 	"an entry is repeated": func(m *model) []Kind {
 		log, r := m.pick(isArrival)
@@ -248,7 +316,7 @@ var mutations = map[string]func(*model) []Kind{
 		return []Kind{Collision}
 	},
 	"an id falls": func(m *model) []Kind {
-		_, r := m.pick(func(r *record) bool { return r.kind == recordAcked && r.convSeq > 1 })
+		_, r := m.pick(func(r *record) bool { return r.kind == recordAcked && m.follows(r) })
 		m.every(r.key, func(other *record) { other.id = 1 })
 		return []Kind{IDs}
 	},
@@ -275,6 +343,19 @@ var mutations = map[string]func(*model) []Kind{
 		r.convSeq--
 		return []Kind{Cursor}
 	},
+}
+
+// follows reports whether another message of the conversation is stored before one.
+func (m *model) follows(r *record) bool {
+	follows := false
+	for _, d := range m.devices {
+		for _, log := range d.logs {
+			log.each(func(other *record) {
+				follows = follows || other.kind == recordAcked && other.conversation == r.conversation && other.convSeq < r.convSeq
+			})
+		}
+	}
+	return follows
 }
 
 // every changes all records of a stored message.

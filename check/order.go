@@ -32,7 +32,7 @@ func (j *judge) judgeArrivals(key Key, m *message) {
 		return
 	}
 	expected := 0
-	for _, stay := range j.h.conversations[m.conversation-1].stays {
+	for _, stay := range j.stays[m.conversation-1] {
 		if !stay.holds(m.convSeq) {
 			continue
 		}
@@ -77,11 +77,12 @@ func (j *judge) judgeConversations() {
 			}
 		}
 	}
-	for _, keys := range byConversation {
+	for i, keys := range byConversation {
 		slices.SortFunc(keys, func(a, b Key) int {
 			return cmp.Compare(j.message(a).convSeq, j.message(b).convSeq)
 		})
 		j.judgeIDs(keys)
+		j.judgePlaces(keys, j.changes[ConversationRef(i+1)])
 	}
 }
 
@@ -102,7 +103,7 @@ func (j *judge) member(userID string, ref ConversationRef, seq uint32) bool {
 	if ref == 0 {
 		return false
 	}
-	for _, stay := range j.h.conversations[ref-1].stays {
+	for _, stay := range j.stays[ref-1] {
 		if stay.UserID == userID && stay.holds(seq) {
 			return true
 		}

@@ -42,6 +42,7 @@ const (
 	recordHead
 	recordGaveUp
 	recordAwake
+	recordChange
 )
 
 // The flags of a record; what one means depends on its kind.
@@ -54,6 +55,8 @@ const (
 	flagEdited                // arrived: no longer as it was sent
 	flagDelivered             // receipt: of delivery, else of reading
 	flagRange                 // a number did not fit
+
+	flagJoined = flagNamed // change: came in, else went out
 )
 
 // record is one event of a history: 40 bytes without pointers, so that 40 million

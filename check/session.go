@@ -25,7 +25,7 @@ func (w *walk) record(r *record) {
 	switch r.kind {
 	case recordResumed:
 		w.resumed(r)
-	case recordArrived, recordEntry, recordReceipt:
+	case recordArrived, recordEntry, recordReceipt, recordChange:
 		w.entry(r)
 	case recordCursor:
 		w.acked = max(w.acked, r.seq)
@@ -100,8 +100,11 @@ func (w *walk) entry(r *record) {
 	if fresh {
 		w.j.verdict.Delivered++
 	}
-	if r.kind == recordArrived {
+	switch {
+	case r.kind == recordArrived:
 		w.arrived(r, fresh)
+	case r.kind == recordChange && !w.j.member(w.device.userID, r.conversation, r.convSeq):
+		w.violation(Phantom, r, "a change of the members of %s at conversation seq %d is delivered to who is no member", w.j.conversation(r.conversation), r.convSeq)
 	}
 }
 

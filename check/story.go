@@ -59,7 +59,7 @@ func (j *judge) tell() {
 func (j *judge) missing(key Key, arrived map[*Device]bool) string {
 	text, word := "", ": not at "
 	m := j.message(key)
-	for _, stay := range j.h.conversations[m.conversation-1].stays {
+	for _, stay := range j.stays[m.conversation-1] {
 		for _, device := range j.byUser[stay.UserID] {
 			if stay.holds(m.convSeq) && device.expects(m.sentAt) && !arrived[device] {
 				text += word + device.name()
@@ -92,6 +92,8 @@ func (j *judge) describe(r *record) string {
 	case recordArrived:
 		return fmt.Sprintf("delivered: inbox seq %d, id %d, conversation seq %d, content %08x%s",
 			r.seq, r.id, r.convSeq, r.hash, mark(r, flagEdited, ", edited"))
+	case recordChange:
+		return fmt.Sprintf("change of the members at inbox seq %d, conversation seq %d", r.seq, r.convSeq)
 	case recordGaveUp:
 		return "given up: no answer"
 	case recordReceipt:

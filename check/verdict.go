@@ -39,6 +39,10 @@ const (
 	Cursor Kind = "cursor"
 	// ReadMark: a read_upto, or the receipts of one, that fell.
 	ReadMark Kind = "read_mark"
+	// Membership: a change of a conversation's members that was made and that nobody
+	// was delivered, or that comes out of the order in which they were made, or that
+	// nobody made.
+	Membership Kind = "membership"
 	// Phantom: delivered or acknowledged, but never sent, or not so: other content,
 	// another conversation, or to who is no member.
 	Phantom Kind = "phantom"

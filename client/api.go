@@ -30,6 +30,7 @@ type API struct {
 	server string
 	http   *http.Client
 	token  func() string
+	key    string
 }
 
 // NewAPI returns an API for a server's base URL, such as
@@ -44,6 +45,15 @@ func NewAPI(server string, httpClient *http.Client) *API {
 // WithToken returns an API that sends this access token, or service key.
 func (a *API) WithToken(token string) *API {
 	return a.withTokens(func() string { return token })
+}
+
+// WithKey returns an API that sends an Idempotency-Key with what changes something: as
+// the client_msg_id of a send, it makes a repeat of the call do what the first one did,
+// once. It is 1 to 64 bytes, and another one for every change.
+func (a *API) WithKey(key string) *API {
+	with := *a
+	with.key = key
+	return &with
 }
 
 func (a *API) withTokens(token func() string) *API {
@@ -96,6 +106,9 @@ func (a *API) request(ctx context.Context, method, path string, query url.Values
 	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if a.key != "" && method != http.MethodGet {
+		request.Header.Set("Idempotency-Key", a.key)
 	}
 	if token := a.token(); token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)

@@ -34,6 +34,7 @@ type Config struct {
 	ServiceKey string        `json:"-"`              // makes the users and their tokens
 	Users      int           `json:"users"`          // 20
 	Devices    int           `json:"devices"`        // of each user, to 6; 2
+	Groups     int           `json:"groups"`         // of up to 8 users, some of whom come and go; a fifth of the users, negative: none
 	Duration   time.Duration `json:"duration_ns"`    // of the load; 30 s
 	Rate       float64       `json:"rate"`           // messages per second of all devices together; 100
 	Mishaps    time.Duration `json:"mishap_mean_ns"` // mean time between a device's mishaps; 3 s
@@ -51,6 +52,10 @@ var platforms = [...]string{"ios", "web", "desktop", "android", "tablet", "other
 func (c Config) withDefaults() Config {
 	setDefault(&c.Users, 20)
 	setDefault(&c.Devices, 2)
+	setDefault(&c.Groups, max(1, c.Users/5))
+	if c.Users < leastCircle {
+		c.Groups = 0
+	}
 	setDefault(&c.Duration, 30*time.Second)
 	setDefault(&c.Rate, 100)
 	setDefault(&c.Mishaps, 3*time.Second)
@@ -77,6 +82,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%d users: want 1 to 10000", c.Users)
 	case c.Devices < 1 || c.Devices > len(platforms):
 		return fmt.Errorf("%d devices of each user: want 1 to %d", c.Devices, len(platforms))
+	case c.Groups > c.Users:
+		return fmt.Errorf("%d groups of %d users: want at most one for each", c.Groups, c.Users)
 	case c.Duration < 0 || c.Rate < 0 || c.Mishaps < 0 || c.Quiet < 0 || c.Patience < 0:
 		return errors.New("a time or rate below zero")
 	case c.Transport != WebSocket && c.Transport != TCP && c.Transport != Mixed:

@@ -12,8 +12,8 @@ import (
 )
 
 // maxJobs bounds what a device has under way beside its goroutine: one connection
-// being made, and one call by HTTP.
-const maxJobs = 2
+// being made, one call by HTTP, and one change of a group.
+const maxJobs = 3
 
 // mostUnanswered is how many messages wait for an answer at most; beyond them the
 // script waits too.
@@ -59,13 +59,17 @@ type device struct {
 	stalled time.Time                       // reads nothing until then
 	silent  time.Time                       // acknowledges nothing until then
 
-	lanes      []*lane    // by contact
-	unanswered int        // messages in all lanes
-	stored     []*message // acknowledged; some go out again
-	calling    bool       // by HTTP
-	settled    bool       // as the run was last told
-	arrived    bool       // has had a session
-	present    bool       // when it was told to part
+	lanes      []*lane        // by contact
+	unanswered int            // messages in all lanes
+	stored     []*message     // acknowledged; some go out again
+	calling    bool           // by HTTP
+	changes    []memberChange // of the user's groups, in order; the first is asked for
+	changing   bool           // an answer to it is outstanding
+	changeAt   time.Time      // not before
+	changed    int            // so far, for their keys
+	settled    bool           // as the run was last told
+	arrived    bool           // has had a session
+	present    bool           // when it was told to part
 }
 
 // order is what the run wants of a device.
@@ -170,6 +174,7 @@ func (d *device) act(now time.Time) time.Time {
 	}
 	if d.phase != part {
 		sooner(d.connectDue(now))
+		sooner(d.changeDue(now))
 	}
 	if d.stalled.After(now) {
 		sooner(d.stalled)
@@ -228,5 +233,5 @@ func (d *device) tell() {
 // everything up to the head is here and acknowledged.
 func (d *device) hasAll() bool {
 	s := d.current
-	return d.at == len(d.script) && s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(s.asks) == 0
+	return d.at == len(d.script) && s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(d.changes) == 0 && len(s.asks) == 0
 }

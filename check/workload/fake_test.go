@@ -43,6 +43,9 @@ const (
 	ignores    breach = "answers nothing"
 	hides      breach = "hides an entry from HTTP"
 	closes     breach = "lets nobody in at the end"
+	leaks      breach = "delivers to who went out of a group"
+	silences   breach = "tells nobody who came into a group"
+	excludes   breach = "tells a new member of a group nothing"
 )
 
 // fake is an IM server in memory that speaks TCP and HTTP, as far as a workload needs
@@ -61,7 +64,9 @@ type fake struct {
 	heads    map[string]int64         // by conversation
 	held     map[string]*imv1.Message // by user, to be delivered behind the next one
 	sessions map[*fakeSession]bool
-	ignored  map[string]bool // by the key of stored
+	ignored  map[string]bool            // by the key of stored
+	groups   map[string]map[string]bool // by conversation: who is in
+	told     map[string]map[string]bool // and who is delivered to
 	shut     bool
 	count    int // messages
 	id       int64
@@ -81,7 +86,7 @@ type fakeSession struct {
 func newFake(t *testing.T, b breach) *fake {
 	f := &fake{
 		breach: b, inboxes: map[string][]*imv1.Entry{}, cursors: map[string]int64{}, reads: map[string]int64{},
-		stored: map[string]*imv1.SendAck{}, ignored: map[string]bool{}, heads: map[string]int64{}, held: map[string]*imv1.Message{}, sessions: map[*fakeSession]bool{},
+		stored: map[string]*imv1.SendAck{}, ignored: map[string]bool{}, groups: map[string]map[string]bool{}, told: map[string]map[string]bool{}, heads: map[string]int64{}, held: map[string]*imv1.Message{}, sessions: map[*fakeSession]bool{},
 	}
 	var err error
 	if f.tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -153,7 +158,67 @@ func (f *fake) routes() http.Handler {
 		answer(w, http.StatusOK, ack)
 	})
 	mux.HandleFunc("GET /v1/inbox", f.inbox)
+	mux.HandleFunc("POST /v1/groups", f.createGroup)
+	mux.HandleFunc("POST /v1/groups/{id}/members", func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			UserIDs []string `json:"user_ids"`
+		}
+		must(json.NewDecoder(r.Body).Decode(&body))
+		f.changeMember(r.PathValue("id"), body.UserIDs[0], im.ActionJoined)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("DELETE /v1/groups/{id}/members/{user}", func(w http.ResponseWriter, r *http.Request) {
+		f.changeMember(r.PathValue("id"), r.PathValue("user"), im.ActionRemoved)
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return mux
+}
+
+func (f *fake) createGroup(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		MemberIDs []string `json:"member_ids"`
+	}
+	must(json.NewDecoder(r.Body).Decode(&body))
+	owner, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "|")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	group := strconv.Itoa(len(f.groups))
+	conversation := im.GroupConversation(group)
+	f.groups[conversation], f.told[conversation] = map[string]bool{owner: true}, map[string]bool{owner: true}
+	for _, member := range body.MemberIDs {
+		f.groups[conversation][member], f.told[conversation][member] = true, true
+	}
+	f.event(conversation, &imv1.Membership{Action: string(im.ActionCreated)})
+	answer(w, http.StatusCreated, map[string]string{"group_id": group, "conversation_id": conversation})
+}
+
+func (f *fake) changeMember(group, user string, action im.Action) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	conversation := im.GroupConversation(group)
+	if joined := action == im.ActionJoined; joined {
+		f.groups[conversation][user], f.told[conversation][user] = true, f.breach != excludes
+	}
+	if f.breach != silences || action != im.ActionJoined {
+		f.event(conversation, &imv1.Membership{Action: string(action), UserIds: []string{user}})
+	}
+	if action == im.ActionRemoved {
+		delete(f.groups[conversation], user)
+		if f.breach != leaks {
+			delete(f.told[conversation], user)
+		}
+	}
+}
+
+// event puts a membership entry into the inboxes of a group.
+func (f *fake) event(conversation string, m *imv1.Membership) {
+	f.heads[conversation]++
+	m.ConversationId, m.ConversationSeq = conversation, f.heads[conversation]
+	for user, told := range f.told[conversation] {
+		if told {
+			f.put(user, &imv1.Entry{Kind: string(im.KindMembership), Membership: m})
+		}
+	}
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
@@ -364,6 +429,11 @@ func (f *fake) send(token string, send *imv1.Send) (*imv1.SendAck, im.Code) {
 	}
 	user, _, _ := strings.Cut(token, "|")
 	conversation := im.DirectConversation(user, send.GetTo().GetUserId())
+	others := map[string]bool{send.GetTo().GetUserId(): true}
+	if group := send.GetTo().GetGroupId(); group != "" {
+		conversation = im.GroupConversation(group)
+		others = f.told[conversation]
+	}
 	f.id++
 	f.heads[conversation]++
 	m := &imv1.Message{
@@ -372,8 +442,10 @@ func (f *fake) send(token string, send *imv1.Send) (*imv1.SendAck, im.Code) {
 	ack := &imv1.SendAck{ClientMsgId: send.GetClientMsgId(), MessageId: f.id, ConversationId: conversation, ConversationSeq: m.ConversationSeq}
 	f.stored[key] = ack
 	f.insert(user, m)
-	if to := send.GetTo().GetUserId(); to != user {
-		f.insertBroken(to, m, hit)
+	for to, told := range others {
+		if to != user && told {
+			f.insertBroken(to, m, hit)
+		}
 	}
 	f.shut = f.shut || f.breach == closes && f.count > 100
 	if hit == denies {
@@ -405,7 +477,11 @@ func (f *fake) insertBroken(user string, m *imv1.Message, hit breach) {
 }
 
 func (f *fake) insert(user string, m *imv1.Message) {
-	entry := &imv1.Entry{Seq: int64(len(f.inboxes[user]) + 1), Kind: string(im.KindMessage), Message: m}
+	f.put(user, &imv1.Entry{Kind: string(im.KindMessage), Message: m})
+}
+
+func (f *fake) put(user string, entry *imv1.Entry) {
+	entry.Seq = int64(len(f.inboxes[user]) + 1)
 	f.inboxes[user] = append(f.inboxes[user], entry)
 	for s := range f.sessions {
 		if s.user() == user {

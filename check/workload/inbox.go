@@ -133,9 +133,23 @@ func (r *run) record(log *check.Log, at time.Duration, entry *imv1.Entry) {
 		receipt := entry.GetReceipt()
 		log.Receipt(at, entry.GetSeq(), r.conversations[receipt.GetConversationId()], receipt.GetUserId(),
 			receipt.GetKind() == "delivered", receipt.GetUpto())
+	case im.KindMembership:
+		r.recordMembership(log, at, entry)
 	default:
 		log.Entry(at, entry.GetSeq(), int64(check.Hash(entry.GetKind(), nil)))
 	}
+}
+
+// recordMembership records who came into a group of the run or went out of it, which
+// the run does one by one. What made the group is another entry.
+func (r *run) recordMembership(log *check.Log, at time.Duration, entry *imv1.Entry) {
+	m := entry.GetMembership()
+	joined := m.GetAction() == string(im.ActionJoined)
+	if ref := r.conversations[m.GetConversationId()]; ref != 0 && len(m.GetUserIds()) == 1 && (joined || m.GetAction() == string(im.ActionRemoved)) {
+		log.Changed(at, entry.GetSeq(), ref, m.GetConversationSeq(), m.GetUserIds()[0], joined)
+		return
+	}
+	log.Entry(at, entry.GetSeq(), int64(check.Hash(entry.GetKind()+m.GetAction(), nil)))
 }
 
 // acknowledge acknowledges what has come, where that is due.

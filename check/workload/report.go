@@ -79,6 +79,7 @@ func (r *Report) judge(of *run, unread map[*user]error) {
 		u.witness.recorded.CaughtUp()
 	}
 	r.Attempts, r.Actions, r.Sessions, r.Disconnects, r.Refusals = all.attempts, all.actions, all.sessions, all.disconnects, all.refused
+	of.settleGroups()
 	r.Timeline = check.Measure(of.history)
 	r.Recoveries(r.Faults, r.From, r.Until)
 	r.Verdict = check.Judge(of.history)
@@ -118,7 +119,7 @@ func (r *Report) rows() []row {
 	add := func(name, format string, args ...any) { rows = append(rows, row{name, fmt.Sprintf(format, args...)}) }
 	c := &r.Config
 	add("run", "%s, seed %d, %s", r.Run, c.Seed, r.Begun.UTC().Format(time.RFC3339))
-	add("workload", "%d users, %d devices each, %s at %g messages/s, a mishap every %s on each device", c.Users, c.Devices, c.Duration, c.Rate, c.Mishaps)
+	add("workload", "%d users, %d devices each, %d groups, %s at %g messages/s, a mishap every %s on each device", c.Users, c.Devices, max(0, c.Groups), c.Duration, c.Rate, c.Mishaps)
 	add("messages", "%d sent in %d attempts, %d acknowledged, %d refused for good, %d entries delivered",
 		r.Verdict.Sent, r.Attempts, r.Verdict.Acknowledged, r.Verdict.Refused, r.Verdict.Delivered)
 	add("ack", "%s", latency(r.Ack))

@@ -22,6 +22,7 @@ type run struct {
 	conversations map[string]check.ConversationRef // fixed once the devices live
 	users         []*user
 	devices       []*device
+	groups        []*group
 	servers       *servers
 	counts        counts
 
@@ -80,7 +81,7 @@ func (r *run) now() time.Duration { return time.Since(r.begun) }
 
 // make makes the run: users, load with faults, the end, the verdict.
 func (r *run) make(ctx context.Context, progress Progress) (*Report, error) {
-	progress.step("making %d users with %d devices each", r.config.Users, r.config.Devices)
+	progress.step("making %d users with %d devices each, and %d groups", r.config.Users, r.config.Devices, max(0, r.config.Groups))
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}

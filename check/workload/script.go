@@ -25,6 +25,7 @@ const (
 	stall      action = "read nothing for a while"
 	withhold   action = "acknowledge nothing for a while"
 	refresh    action = "get new tokens"
+	change     action = "change a group's members" // by its owner's first device
 )
 
 // mishaps says how often which one happens, against the others.
@@ -41,7 +42,8 @@ type step struct {
 	at     time.Duration // since the load began
 	do     action
 	number uint32        // of the message that is sent for the first time here, from 1
-	lane   int           // whom to: index into the user's contacts
+	lane   int           // whom to: index into the user's contacts and then groups; change: which group
+	guest  int           // change: who comes or goes
 	size   int           // of its text, bytes
 	span   time.Duration // how long
 }
@@ -49,9 +51,12 @@ type step struct {
 // script makes a device's script: from the seed and the device's index alone.
 func (c *Config) script(device int) []step {
 	dice := rand.New(rand.NewPCG(c.Seed, uint64(device)))
-	lanes := len(c.contacts(device / c.Devices))
+	lanes := len(c.contacts(device/c.Devices)) + len(c.memberships(device/c.Devices))
 	steps := c.moments(dice, float64(c.Users*c.Devices)/c.Rate, func() step { return step{do: send} })
 	steps = append(steps, c.moments(dice, c.Mishaps.Seconds(), func() step { return c.mishap(dice) })...)
+	if device%c.Devices == 0 {
+		steps = append(steps, c.changes(dice, device/c.Devices)...)
+	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	number := uint32(0)
 	for i := range steps {

@@ -26,14 +26,15 @@ type user struct {
 }
 
 // contact is whom a user's devices may send to: a conversation, and how it is named
-// on the wire. Another kind of conversation (a group) is another way to make one.
+// on the wire.
 type contact struct {
 	id           string // of the conversation
 	conversation check.ConversationRef
 	to           *imv1.To
 }
 
-// prepare makes the users, their conversations and devices, and a token for each.
+// prepare makes the users, their conversations and devices, a token for each, and the
+// groups.
 func (r *run) prepare(ctx context.Context) error {
 	if err := r.makeUsers(ctx); err != nil {
 		return err
@@ -49,18 +50,18 @@ func (r *run) prepare(ctx context.Context) error {
 		}
 		u.witness = newWitness(r, u)
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelHTTP)
+	getting, limited := errgroup.WithContext(ctx)
+	getting.SetLimit(parallelHTTP)
 	for _, d := range r.devices {
-		group.Go(func() (err error) {
-			d.tokens, err = r.serviceTokens(ctx, d.user, d.id, d.platform)
+		getting.Go(func() (err error) {
+			d.tokens, err = r.serviceTokens(limited, d.user, d.id, d.platform)
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	if err := getting.Wait(); err != nil {
 		return fmt.Errorf("get tokens: %w", err)
 	}
-	return nil
+	return r.makeGroups(ctx)
 }
 
 // makeUsers makes users that are new with every run, so that inboxes begin with it.

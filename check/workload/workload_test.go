@@ -45,6 +45,7 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 		loses: {check.Loss}, doubles: {check.Duplicate}, reorders: {check.Order}, skips: {check.Gap}, swaps: {check.Changed},
 		alters: {check.Phantom}, storesAnew: {check.Identity, check.Duplicate}, renumbers: {check.Identity}, lowersAck: {check.Cursor},
 		jumps: {check.Cursor}, lowersRead: {check.ReadMark}, denies: {check.Refused}, ignores: {check.Unanswered}, hides: {check.Loss},
+		leaks: {check.Phantom}, silences: {check.Membership}, excludes: {check.Loss},
 	} {
 		t.Run(string(breach), func(t *testing.T) {
 			t.Parallel()
@@ -76,6 +77,9 @@ func TestAnHonestServerIsAcquitted(t *testing.T) {
 		if report.Actions[m.do] == 0 {
 			t.Errorf("nobody had to %q", m.do)
 		}
+	}
+	if report.Actions[change] == 0 {
+		t.Error("no group was changed")
 	}
 }
 
@@ -165,6 +169,28 @@ func TestScriptsAreMadeFromTheSeed(t *testing.T) {
 	}
 	if !slices.Equal(config.contacts(3), config.contacts(3)) || config.contacts(3)[0] != 3 {
 		t.Error("contacts")
+	}
+}
+
+func TestGroupsAreMadeFromTheSeed(t *testing.T) {
+	for users := 3; users < 30; users++ {
+		config := Config{Seed: 7, Users: users}.withDefaults()
+		for group := range config.Groups {
+			of := config.circle(group)
+			all := slices.Concat(of.members, of.guests)
+			slices.Sort(all)
+			if len(of.members) < 2 || len(of.guests) < 1 || len(slices.Compact(all)) != min(users, mostCircle) {
+				t.Fatalf("%d users: %+v", users, of)
+			}
+			for _, member := range of.members {
+				if !slices.Contains(config.memberships(member), group) {
+					t.Errorf("%d is in group %d and does not know it", member, group)
+				}
+			}
+		}
+	}
+	if config := (Config{Users: 2}.withDefaults()); config.Groups != 0 {
+		t.Errorf("%d groups of two users", config.Groups)
 	}
 }
 

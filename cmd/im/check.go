@@ -79,6 +79,7 @@ func checkFlags(command *cobra.Command, config *workload.Config, options *checkO
 	flags.StringVar(&options.dataDir, "data-dir", cmp.Or(os.Getenv("IM_DATA_DIR"), "./data"), "`directory` with a service.key")
 	flags.IntVar(&config.Users, "users", 20, "how many users, made for the run")
 	flags.IntVar(&config.Devices, "devices", 2, "devices of each user, to 6")
+	flags.IntVar(&config.Groups, "groups", 0, "groups of up to 8 users, some of whom come and go; 0 is a fifth of the users, -1 none")
 	flags.DurationVar(&config.Duration, "duration", 30*time.Second, "how long they talk")
 	flags.Float64Var(&config.Rate, "rate", 100, "messages per second of all devices together")
 	flags.DurationVar(&config.Mishaps, "mishaps", 3*time.Second, "mean time between the mishaps of one device")
