@@ -74,6 +74,8 @@ type Device struct {
 	Platform    string
 	Family      string // of the tokens issued last; empty = signed out
 	CreatedAtMs int64
+	Name        string // the user's own for it; empty = none
+	Push        Push
 }
 
 // Cursor is how far a device has acknowledged its user's inbox.

@@ -31,13 +31,17 @@ func (p *process) startTransfer(ctx context.Context) error {
 	if p.options.WrapStore != nil {
 		store = p.options.WrapStore(store)
 	}
+	platforms, err := c.Session.PlatformLimits()
+	if err != nil {
+		return fmt.Errorf("session.platforms: %w", err)
+	}
 	id := im.NewID()
 	server := transfer.New(transfer.Config{
 		ServerID: id, Address: address,
 		ConversationPartitions: c.Transfer.ConversationPartitions, InboxPartitions: c.Transfer.InboxPartitions,
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
-		DevicesPerPlatform: c.Session.PerPlatform,
-		Retention:          c.Retention.Inbox, Metrics: p.metrics,
+		DevicesPerPlatform: c.Session.PerPlatform, PlatformDevices: platforms,
+		Retention: c.Retention.Inbox, Metrics: p.metrics,
 		GiveUpAfter: p.giveUpAfter(), Now: p.now,
 		Tracer: p.tracer("transfer", id),
 	}, store, p.queue, p.registry, p.tokens, p.log)

@@ -4,8 +4,13 @@ package configs
 
 import (
 	_ "embed"
+	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/im-transfer/im"
 )
 
 //go:embed im.yaml
@@ -105,9 +110,28 @@ type Session struct {
 	AuthTimeout      time.Duration `mapstructure:"auth_timeout"`
 	SlowTimeout      time.Duration `mapstructure:"slow_timeout"`
 	PerPlatform      int           `mapstructure:"per_platform"`
+	Platforms        []string      `mapstructure:"platforms"`
 	MaxConnections   int           `mapstructure:"max_connections"`
 	ReturnRate       int           `mapstructure:"return_rate"`
 }
+
+// PlatformLimits returns Platforms as numbers of live sessions, by platform; an error
+// names what is none.
+func (s *Session) PlatformLimits() (map[string]int, error) {
+	limits := make(map[string]int, len(s.Platforms))
+	for _, rule := range s.Platforms {
+		platform, number, _ := strings.Cut(rule, "=")
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > maxPerPlatform || !im.ValidPlatform(platform) || limits[platform] != 0 {
+			return nil, fmt.Errorf("%q is no rule such as desktop=2, or stands there twice", rule)
+		}
+		limits[platform] = n
+	}
+	return limits, nil
+}
+
+// maxPerPlatform bounds the live sessions of a user on one platform.
+const maxPerPlatform = 1000
 
 // Auth is about accounts and tokens.
 type Auth struct {

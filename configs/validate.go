@@ -114,7 +114,10 @@ func (c *Config) validateSessions(f *findings) {
 	f.between("session.window", c.Session.Window, 1, 10_000)
 	f.atLeast("session.auth_timeout", c.Session.AuthTimeout, 100*time.Millisecond)
 	f.atLeast("session.slow_timeout", c.Session.SlowTimeout, time.Second)
-	f.between("session.per_platform", c.Session.PerPlatform, 1, 1000)
+	f.between("session.per_platform", c.Session.PerPlatform, 1, maxPerPlatform)
+	if _, err := c.Session.PlatformLimits(); err != nil {
+		f.add("session.platforms", "%w", err)
+	}
 	f.between("session.max_connections", c.Session.MaxConnections, 0, math.MaxInt32)
 	f.between("session.return_rate", c.Session.ReturnRate, 1, 1_000_000)
 	f.atLeast("auth.access_token_ttl", c.Auth.AccessTokenTTL, time.Second)

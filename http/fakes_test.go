@@ -46,6 +46,7 @@ type memoryStore struct {
 	events    map[string][]im.Event
 	marks     map[string][]im.ReadMark
 	heads     map[string]im.InboxHead
+	cursors   []im.Cursor
 }
 
 func newMemoryStore() *memoryStore {
@@ -129,7 +130,9 @@ func (m *memoryStore) PutDevice(_ context.Context, device im.Device) error {
 	err := m.enter("PutDevice")
 	defer m.mu.Unlock()
 	if err == nil {
-		m.devices[[2]string{device.UserID, device.DeviceID}] = device
+		key := [2]string{device.UserID, device.DeviceID}
+		device.Name, device.Push = m.devices[key].Name, m.devices[key].Push
+		m.devices[key] = device
 	}
 	return err
 }
@@ -144,12 +147,52 @@ func (m *memoryStore) Device(_ context.Context, userID, deviceID string) (im.Dev
 	return device, err
 }
 
+func (m *memoryStore) DevicesOf(_ context.Context, userID string) (devices []im.Device, err error) {
+	err = m.enter("DevicesOf")
+	defer m.mu.Unlock()
+	for _, d := range m.devices {
+		if d.UserID == userID {
+			devices = append(devices, d)
+		}
+	}
+	return devices, err
+}
+
+func (m *memoryStore) ChangeDevice(_ context.Context, userID, deviceID string, change im.DeviceChange) error {
+	err := m.enter("ChangeDevice")
+	defer m.mu.Unlock()
+	key := [2]string{userID, deviceID}
+	device, ok := m.devices[key]
+	if err != nil || !ok {
+		return cmp.Or(err, im.ErrNotFound)
+	}
+	if change.Name != nil {
+		device.Name = *change.Name
+	}
+	if change.Push != nil {
+		device.Push = *change.Push
+	}
+	m.devices[key] = device
+	return nil
+}
+
+func (m *memoryStore) Cursors(_ context.Context, userIDs []string) (cursors []im.Cursor, err error) {
+	err = m.enter("Cursors")
+	defer m.mu.Unlock()
+	for _, c := range m.cursors {
+		if slices.Contains(userIDs, c.UserID) {
+			cursors = append(cursors, c)
+		}
+	}
+	return cursors, err
+}
+
 func (m *memoryStore) SignOut(_ context.Context, userID, deviceID, family string) error {
 	err := m.enter("SignOut")
 	defer m.mu.Unlock()
 	key := [2]string{userID, deviceID}
 	if device := m.devices[key]; err == nil && device.Family == family {
-		device.Family = ""
+		device.Family, device.Push = "", im.Push{}
 		m.devices[key] = device
 	}
 	return err

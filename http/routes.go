@@ -50,6 +50,7 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.conversationRoutes(api)
 	s.groupRoutes(api)
 	s.memberRoutes(api)
+	s.deviceRoutes(api)
 	if s.config.ServiceKey != "" {
 		s.serviceRoutes(api)
 	}

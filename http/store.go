@@ -24,11 +24,17 @@ type Accounts interface {
 // Devices keeps users' devices and their refresh families.
 type Devices interface {
 	// PutDevice adds a device, or gives an existing one a new platform and
-	// family. Its cursor stays.
+	// family. Its cursor and name stay, and where it is woken.
 	PutDevice(ctx context.Context, device im.Device) error
 	// Device returns a device, or im.ErrNotFound.
 	Device(ctx context.Context, userID, deviceID string) (im.Device, error)
-	// SignOut clears a device's family if it is still this one.
+	// DevicesOf returns the devices of a user, those signed out included, in any order.
+	DevicesOf(ctx context.Context, userID string) ([]im.Device, error)
+	// ChangeDevice changes a device; im.ErrNotFound when there is none.
+	ChangeDevice(ctx context.Context, userID, deviceID string, change im.DeviceChange) error
+	// Cursors returns the cursors of all devices of these users.
+	Cursors(ctx context.Context, userIDs []string) ([]im.Cursor, error)
+	// SignOut clears a device's family, and where it is woken, if it is still this one.
 	SignOut(ctx context.Context, userID, deviceID, family string) error
 	// InsertRefresh adds a generation to a family, unique on (family,
 	// generation); im.ErrDuplicate when another request was faster. It may

@@ -117,7 +117,7 @@ func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
 		if slices.ContainsFunc(user.sessions[i+1:], func(x *attachment) bool { return x.deviceID == a.deviceID }) {
 			code = im.Superseded
 		} else if a.platform == newest.platform {
-			if onPlatform++; onPlatform > b.server.config.DevicesPerPlatform {
+			if onPlatform++; onPlatform > b.server.config.devicesOn(a.platform) {
 				code = im.Replaced
 			}
 		}

@@ -46,6 +46,7 @@ type Config struct {
 	Prefetch               int                   // unacknowledged items of a partition; 256
 	Backlog                int                   // items waiting in a partition before accept refuses; 20,000
 	DevicesPerPlatform     int                   // live sessions of one user on one platform; 1
+	PlatformDevices        map[string]int        // the same, where it is another for a platform
 	Policy                 Policy                // until SetPolicy
 	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
 	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
@@ -73,6 +74,14 @@ func (c Config) withDefaults() Config {
 		c.ReceiptEvery = 500 * time.Millisecond
 	}
 	return c
+}
+
+// devicesOn is how many live sessions a user may have on a platform.
+func (c *Config) devicesOn(platform string) int {
+	if n, ok := c.PlatformDevices[platform]; ok {
+		return n
+	}
+	return c.DevicesPerPlatform
 }
 
 // Server is a transfer server: the pipeline's steps for the partitions that it

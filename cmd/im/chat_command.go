@@ -17,6 +17,9 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /history [N]               the last N messages (20)
 /list                      your conversations, newest first
 /read                      mark the conversation as read
+/devices                   your devices that are signed in
+/name NAME                 give this device a name
+/signout DEVICE            sign a device of yours out; "others": all but this one
 /register NAME PASSWORD    make an account and log in to it
 /login NAME PASSWORD       log in as someone else
 /quit                      leave; what comes meanwhile is shown next time
@@ -40,6 +43,9 @@ const (
 	verbHistory  chatVerb = "history"
 	verbList     chatVerb = "list"
 	verbRead     chatVerb = "read"
+	verbDevices  chatVerb = "devices"
+	verbName     chatVerb = "name"
+	verbSignOut  chatVerb = "signout"
 	verbRegister chatVerb = "register"
 	verbLogin    chatVerb = "login"
 	verbQuit     chatVerb = "quit"
@@ -61,6 +67,9 @@ var chatArguments = map[chatVerb]struct {
 	verbHistory:  {0, 1, "/history [N]"},
 	verbList:     {0, 0, "/list"},
 	verbRead:     {0, 0, "/read"},
+	verbDevices:  {0, 0, "/devices"},
+	verbName:     {1, 20, "/name NAME"},
+	verbSignOut:  {1, 1, "/signout DEVICE"},
 	verbRegister: {2, 2, "/register NAME PASSWORD"},
 	verbLogin:    {2, 2, "/login NAME PASSWORD"},
 	verbQuit:     {0, 0, "/quit"},

@@ -26,6 +26,8 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.in(ctx, command.words[0])
 	case verbMembers, verbAdd, verbRemove, verbLeave:
 		return t.inGroup(ctx, command)
+	case verbDevices, verbName, verbSignOut:
+		return t.onDevices(ctx, command)
 	case verbHistory:
 		return t.history(ctx, command.count)
 	case verbList:

@@ -79,7 +79,12 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 		"Unread":      func(ctx context.Context) error { _, err := s.Unread(ctx, []im.ReadMark{mark}); return err },
 		"LastTerm":    func(ctx context.Context) error { _, err := s.LastTerm(ctx, "inbox.1"); return err },
 		"LoginState":  func(ctx context.Context) error { _, err := s.LoginState(ctx, "u", "d"); return err },
-		"UserByName":  func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
+		"DevicesOf":   func(ctx context.Context) error { _, err := s.DevicesOf(ctx, "u"); return err },
+		"ChangeDevice": func(ctx context.Context) error {
+			name := "phone"
+			return s.ChangeDevice(ctx, "u", "d", im.DeviceChange{Name: &name, Push: &im.Push{Provider: "p", Token: "t"}})
+		},
+		"UserByName": func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
 		"EnsureUsers": func(ctx context.Context) error {
 			_, _, err := s.EnsureUsers(ctx, []im.User{{ID: "u", Username: "u"}})
 			return err

@@ -14,6 +14,17 @@ type deviceDocument struct {
 	Platform  string `bson:"platform"`
 	Family    string `bson:"family"`
 	CreatedMs int64  `bson:"created_ms"`
+	DeviceID  string `bson:"device_id"`
+	Name      string `bson:"name"`
+	Provider  string `bson:"push_provider"`
+	Token     string `bson:"push_token"`
+}
+
+func (d *deviceDocument) device(userID string) im.Device {
+	return im.Device{
+		UserID: userID, DeviceID: d.DeviceID, Platform: d.Platform, Family: d.Family, CreatedAtMs: d.CreatedMs,
+		Name: d.Name, Push: im.Push{Provider: d.Provider, Token: d.Token},
+	}
 }
 
 // PutDevice adds a device, or gives an existing one a new platform and family.
@@ -27,16 +38,45 @@ func (s *Store) PutDevice(ctx context.Context, d im.Device) error {
 // Device returns a device, or im.ErrNotFound.
 func (s *Store) Device(ctx context.Context, userID, deviceID string) (im.Device, error) {
 	row, err := one[deviceDocument](ctx, s.devices, query{filter: deviceKey(userID, deviceID).filter()})
-	device := im.Device{
-		UserID: userID, DeviceID: deviceID, Platform: row.Platform, Family: row.Family, CreatedAtMs: row.CreatedMs,
-	}
-	return device, wrap("read device", notFound(err, "device %q of user %q", deviceID, userID))
+	row.DeviceID = deviceID
+	return row.device(userID), wrap("read device", notFound(err, "device %q of user %q", deviceID, userID))
 }
 
-// SignOut clears a device's family if it is still this one.
+// DevicesOf returns the devices of a user, those signed out included, in any order.
+func (s *Store) DevicesOf(ctx context.Context, userID string) (devices []im.Device, err error) {
+	rows, err := find[deviceDocument](ctx, s.devices, query{filter: bson.D{{Key: "user_id", Value: userID}}})
+	for i := range rows {
+		devices = append(devices, rows[i].device(userID))
+	}
+	return devices, wrap("read devices", err)
+}
+
+// ChangeDevice changes a device; im.ErrNotFound when there is none: devices are never
+// deleted, so one that is found first is there.
+func (s *Store) ChangeDevice(ctx context.Context, userID, deviceID string, change im.DeviceChange) error {
+	if _, err := s.Device(ctx, userID, deviceID); err != nil {
+		return err
+	}
+	var columns bson.D
+	if change.Name != nil {
+		columns = append(columns, bson.E{Key: "name", Value: *change.Name})
+	}
+	if change.Push != nil {
+		columns = append(columns, bson.E{Key: "push_provider", Value: change.Push.Provider}, bson.E{Key: "push_token", Value: change.Push.Token})
+	}
+	if columns == nil {
+		return nil
+	}
+	update := mongo.NewUpdateOneModel().SetFilter(deviceKey(userID, deviceID).filter()).SetUpdate(bson.D{{Key: "$set", Value: columns}})
+	return wrap("change device", s.raise(ctx, s.devices, []mongo.WriteModel{update}))
+}
+
+// SignOut clears a device's family, and where it is woken, if it is still this one.
 func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
 	filter := append(deviceKey(userID, deviceID).filter(), bson.E{Key: "family", Value: family})
-	update := bson.D{{Key: "$set", Value: bson.D{{Key: "family", Value: ""}}}}
+	update := bson.D{{Key: "$set", Value: bson.D{
+		{Key: "family", Value: ""}, {Key: "push_provider", Value: ""}, {Key: "push_token", Value: ""},
+	}}}
 	return wrap("sign out", s.raise(ctx, s.devices, []mongo.WriteModel{mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update)}))
 }
 

@@ -27,6 +27,7 @@ type index struct {
 func (c *collections) indexes() []index {
 	return []index{
 		{in: c.users, name: "username", keys: ascending("username"), unique: true},
+		{in: c.devices, name: "user", keys: ascending("user_id")},
 		{in: c.refreshes, name: "generation", keys: ascending("family", "generation"), unique: true},
 		{in: c.members, name: "present", keys: ascending("conversation_id", "left_seq")},
 		{in: c.members, name: "user", keys: ascending("user_id", "conversation_id")},

@@ -10,9 +10,14 @@ import (
 const (
 	putDevice = `INSERT INTO devices (user, device, platform, family, created_ms) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (user, device) DO UPDATE SET platform = excluded.platform, family = excluded.family`
-	selectDevice  = "SELECT platform, family, created_ms FROM devices WHERE user = ? AND device = ?"
+	deviceColumns = "platform, family, created_ms, name, push_provider, push_token"
+	selectDevice  = "SELECT " + deviceColumns + " FROM devices WHERE user = ? AND device = ?"
+	selectDevices = "SELECT " + deviceColumns + ", device FROM devices WHERE user = ?"
+	nameDevice    = "UPDATE devices SET name = ? WHERE user = ? AND device = ?"
+	pushDevice    = "UPDATE devices SET push_provider = ?, push_token = ? WHERE user = ? AND device = ?"
 	selectCursor  = "SELECT seq, receipted_seq FROM cursors WHERE user = ? AND device = ?"
-	signOut       = "UPDATE devices SET family = '' WHERE user = ? AND device = ? AND family = ?"
+	signOut       = `UPDATE devices SET family = '', push_provider = '', push_token = ''
+		WHERE user = ? AND device = ? AND family = ?`
 	insertRefresh = "INSERT INTO refreshes (family, generation, at_ms) VALUES (?, ?, ?)"
 	lastRefresh   = "SELECT generation, at_ms FROM refreshes WHERE family = ? ORDER BY generation DESC LIMIT 1"
 	selectRefresh = "SELECT generation, at_ms FROM refreshes WHERE family = ? AND generation = ?"
@@ -49,16 +54,59 @@ func (s *Store) Device(ctx context.Context, userID, deviceID string) (device im.
 
 func loadDevice(c *conn, user int64, userID, deviceID string) (im.Device, error) {
 	device := im.Device{UserID: userID, DeviceID: deviceID}
-	found, err := c.one(selectDevice, func(r row) {
-		device.Platform, device.Family, device.CreatedAtMs = r.text(0), r.text(1), r.int(2)
-	}, user, packID(deviceID))
+	found, err := c.one(selectDevice, func(r row) { device = deviceOf(r, userID, deviceID) }, user, packID(deviceID))
 	if err == nil && !found {
 		err = fmt.Errorf("%w: device %q of user %q", im.ErrNotFound, deviceID, userID)
 	}
 	return device, err
 }
 
-// SignOut clears a device's family if it is still this one.
+// deviceOf is the device of a row of deviceColumns.
+func deviceOf(r row, userID, deviceID string) im.Device {
+	return im.Device{
+		UserID: userID, DeviceID: deviceID, Platform: r.text(0), Family: r.text(1), CreatedAtMs: r.int(2),
+		Name: r.text(3), Push: im.Push{Provider: r.text(4), Token: r.text(5)},
+	}
+}
+
+// DevicesOf returns the devices of a user, those signed out included, in any order.
+func (s *Store) DevicesOf(ctx context.Context, userID string) (devices []im.Device, err error) {
+	err = s.read(ctx, "read devices", func(c *conn) error {
+		user, err := s.users.key(c, userID)
+		if err != nil {
+			return err
+		}
+		return c.each(selectDevices, func(r row) bool {
+			devices = append(devices, deviceOf(r, userID, unpackID(r, 6)))
+			return true
+		}, user)
+	})
+	return devices, err
+}
+
+// ChangeDevice changes a device; im.ErrNotFound when there is none.
+func (s *Store) ChangeDevice(ctx context.Context, userID, deviceID string, change im.DeviceChange) error {
+	return s.write(ctx, "change device", func(t *tx) error {
+		user, err := t.users.key(t.conn, userID)
+		if err != nil {
+			return err
+		}
+		if _, err := loadDevice(t.conn, user, userID, deviceID); err != nil {
+			return err
+		}
+		if change.Name != nil {
+			if err := t.exec(nameDevice, *change.Name, user, packID(deviceID)); err != nil {
+				return err
+			}
+		}
+		if change.Push == nil {
+			return nil
+		}
+		return t.exec(pushDevice, change.Push.Provider, change.Push.Token, user, packID(deviceID))
+	})
+}
+
+// SignOut clears a device's family, and where it is woken, if it is still this one.
 func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
 	return s.write(ctx, "sign out", func(t *tx) error {
 		user, err := t.users.key(t.conn, userID)

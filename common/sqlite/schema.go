@@ -98,6 +98,9 @@ func prepareDatabase(ctx context.Context, path string) (info im.StoreInfo, err e
 	if err == nil && !exists {
 		err = create(c)
 	}
+	if err == nil {
+		err = extend(c)
+	}
 	if err != nil {
 		return info, fmt.Errorf("prepare %s: %w", path, err)
 	}

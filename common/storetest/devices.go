@@ -10,6 +10,7 @@ import (
 var deviceTests = []testCase{
 	{"are put, and put again", putDevice},
 	{"are signed out of their own family only", signOut},
+	{"are named, woken, and listed", changeDevice},
 	{"refresh race has one winner", refreshRace},
 	{"refresh generations are found", refreshGenerations},
 	{"log in with everything about them", loginState},
@@ -53,6 +54,55 @@ func signOut(t *testing.T, s StoreUnderTest) {
 	must(t, err)
 	equal(t, "signed out", got.Family, "")
 	must(t, s.SignOut(background(), "nobody", "d", "new"))
+}
+
+func changeDevice(t *testing.T, s StoreUnderTest) {
+	name, push := "my phone", im.Push{Provider: "apns", Token: "t"}
+	mustBe(t, s.ChangeDevice(background(), "u", "d", im.DeviceChange{Name: &name}), im.ErrNotFound)
+	want := map[string]im.Device{}
+	for _, id := range []string{"d", uuidDevice} {
+		want[id] = im.Device{UserID: "u", DeviceID: id, Platform: "web", Family: "f" + id, CreatedAtMs: startMs}
+		must(t, s.PutDevice(background(), want[id]))
+	}
+	must(t, s.PutDevice(background(), im.Device{UserID: "v", DeviceID: "d", Platform: "ios", Family: "f", CreatedAtMs: startMs}))
+	check := func(step string) {
+		t.Helper()
+		devices, err := s.DevicesOf(background(), "u")
+		must(t, err)
+		got := map[string]im.Device{}
+		for _, d := range devices {
+			got[d.DeviceID] = d
+			one, err := s.Device(background(), "u", d.DeviceID)
+			must(t, err)
+			equal(t, step+", by itself", one, d)
+		}
+		equal(t, step, got, want)
+	}
+	change := func(of string, change im.DeviceChange, now func(*im.Device)) {
+		t.Helper()
+		must(t, s.ChangeDevice(background(), "u", of, change))
+		d := want[of]
+		now(&d)
+		want[of] = d
+		check("changed")
+	}
+	check("at first")
+	change("d", im.DeviceChange{Name: &name}, func(d *im.Device) { d.Name = name })
+	change(uuidDevice, im.DeviceChange{Push: &push}, func(d *im.Device) { d.Push = push })
+	change("d", im.DeviceChange{Push: &push}, func(d *im.Device) { d.Push = push })
+	change("d", im.DeviceChange{}, func(*im.Device) {})
+	again := want["d"]
+	again.Family = "f2"
+	must(t, s.PutDevice(background(), im.Device{UserID: "u", DeviceID: "d", Platform: "web", Family: "f2", CreatedAtMs: startMs}))
+	want["d"] = again
+	check("signed in again")
+	must(t, s.SignOut(background(), "u", "d", "f2")) // nothing wakes it then
+	again.Family, again.Push = "", im.Push{}
+	want["d"] = again
+	check("signed out")
+	devices, err := s.DevicesOf(background(), "nobody")
+	must(t, err)
+	equal(t, "of nobody", len(devices), 0)
 }
 
 func refreshRace(t *testing.T, s StoreUnderTest) {

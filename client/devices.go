@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"net/url"
+)
+
+// Device is one of the user's devices that are signed in.
+type Device struct {
+	DeviceID     string
+	Platform     string // web, desktop, ios, android, tablet or other
+	Name         string
+	Current      bool   // the one that asks
+	CreatedAtMs  int64  // when it signed in first, Unix milliseconds
+	Cursor       int64  // the inbox seq up to which it has acknowledged
+	PushProvider string // empty: nothing wakes it
+}
+
+func devicePath(deviceID string) string { return "/v1/devices/" + url.PathEscape(deviceID) }
+
+// Devices returns a page of one's devices, by device id, and the cursor of the next
+// page, empty at the end. A limit of 0 is 50, at most 200.
+func (a *API) Devices(ctx context.Context, cursor string, limit int) ([]Device, string, error) {
+	values := pageValues(limit)
+	if cursor != "" {
+		values.Set("cursor", cursor)
+	}
+	var answer struct {
+		Devices []struct {
+			DeviceID     string `json:"device_id"`
+			Platform     string `json:"platform"`
+			Name         string `json:"name"`
+			Current      bool   `json:"current"`
+			CreatedAtMs  number `json:"created_at_ms"`
+			Cursor       number `json:"cursor"`
+			PushProvider string `json:"push_provider"`
+		} `json:"devices"`
+		Next string `json:"next"`
+	}
+	err := a.call(ctx, "GET", "/v1/devices", values, nil, &answer)
+	devices := make([]Device, 0, len(answer.Devices))
+	for _, d := range answer.Devices {
+		devices = append(devices, Device{d.DeviceID, d.Platform, d.Name, d.Current, int64(d.CreatedAtMs), int64(d.Cursor), d.PushProvider})
+	}
+	return devices, answer.Next, err
+}
+
+// NameDevice gives one of one's devices a name; empty takes it away.
+func (a *API) NameDevice(ctx context.Context, deviceID, name string) error {
+	return a.call(ctx, "PATCH", devicePath(deviceID), nil, map[string]string{"name": name}, nil)
+}
+
+// SetPush says by which provider, and under which token of it, the device that asks is
+// woken; both empty: by none.
+func (a *API) SetPush(ctx context.Context, deviceID, provider, token string) error {
+	body := map[string]string{"push_provider": provider, "push_token": token}
+	return a.call(ctx, "PATCH", devicePath(deviceID), nil, body, nil)
+}
+
+// SignOutDevice ends the tokens of one of one's devices and closes its live session.
+func (a *API) SignOutDevice(ctx context.Context, deviceID string) error {
+	return a.call(ctx, "DELETE", devicePath(deviceID), nil, nil, nil)
+}
+
+// SignOutOthers is SignOutDevice for all of one's devices but the one that asks.
+func (a *API) SignOutOthers(ctx context.Context) error {
+	return a.call(ctx, "DELETE", "/v1/devices", nil, nil, nil)
+}
