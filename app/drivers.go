@@ -87,7 +87,7 @@ func (p *process) openEmbedded(ctx context.Context) error {
 	p.Addresses["data_dir"] = c.DataDir
 	p.queue = asQueue[*memory.Consumer]{memory.NewQueue(c.Transfer.Prefetch,
 		memory.Topic{Name: transfer.TopicConversation, Partitions: c.Transfer.ConversationPartitions, Bound: c.Queue.Bound},
-		memory.Topic{Name: transfer.TopicInbox, Partitions: c.Transfer.InboxPartitions, Bound: c.Queue.Bound})}
+		memory.Topic{Name: transfer.TopicInbox, Partitions: c.Transfer.InboxPartitions, Bound: c.Queue.Bound, Bytes: transfer.InboxBacklogBytes})}
 	p.started("queue", func(context.Context) error { return p.queue.Close() })
 	p.registry = embeddedRegistry{memory.NewRegistry(), opened}
 	if p.secret = string(c.Auth.Secret); p.secret == "" {

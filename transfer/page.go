@@ -107,16 +107,17 @@ func (s *Server) render(ctx context.Context, userID string, entries []storedEntr
 	}
 	total := 0
 	for _, e := range entries {
-		encoded := appendInt(nil, 1, e.seq)
+		var encoded []byte
 		if e.MessageID == 0 {
-			encoded = append(appendString(encoded, entryKind, string(e.Kind)), e.Data...)
+			encoded = append(appendString(appendInt(nil, entrySeq, e.seq), entryKind, string(e.Kind)), e.Data...)
 		} else {
 			event, ok := events[im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}]
 			if !ok {
 				return fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
 			}
+			encoded = appendInt(make([]byte, 0, len(event.Body)+entryRoom), entrySeq, e.seq)
 			hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto
-			encoded = append(appendEventEntry(encoded, &event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
+			encoded = append(appendEventEntry(encoded, event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
 		}
 		if total += len(encoded); maxBytes > 0 && total > maxBytes && len(reply.Entries) > 0 {
 			return nil
@@ -126,7 +127,7 @@ func (s *Server) render(ctx context.Context, userID string, entries []storedEntr
 	return nil
 }
 
-func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []im.ReadKey) (map[im.EventRef]im.Event, []im.ReadMark, error) {
+func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []im.ReadKey) (map[im.EventRef]*im.Event, []im.ReadMark, error) {
 	if len(refs) == 0 {
 		return nil, nil, nil
 	}
@@ -134,8 +135,9 @@ func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []
 	if err != nil {
 		return nil, nil, fmt.Errorf("read events: %w", err)
 	}
-	events := make(map[im.EventRef]im.Event, len(rows))
-	for _, e := range rows {
+	events := make(map[im.EventRef]*im.Event, len(rows))
+	for i := range rows {
+		e := &rows[i]
 		events[im.EventRef{ConversationID: e.ConversationID, Seq: e.Seq}] = e
 	}
 	marks, err := s.store.Marks(ctx, keys)

@@ -103,6 +103,9 @@ func (o *gatewayPushes) add(own int, body *imv1.Push_Entry, b3 string, session u
 // messageRoom is what most encoded messages fit in, for buffers on the stack.
 const messageRoom = 768
 
+// entryRoom is what most entries take beside the body of their message.
+const entryRoom = 320
+
 // encodeEntry encodes an entry without its seq as a device gets it.
 func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, atMs int64) []byte {
 	e := envelope.GetEvent()
@@ -130,6 +133,7 @@ func appendShown(b []byte, e *imv1.Event, own bool) (protowire.Number, []byte) {
 // stored body goes to devices without being decoded: an encoded message is the
 // concatenation of its fields.
 const (
+	entrySeq        = 1
 	entryKind       = 2
 	entryAtMs       = 3
 	entryHasRead    = 4

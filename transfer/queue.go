@@ -12,6 +12,11 @@ const (
 	TopicInbox        = "inbox"
 )
 
+// InboxBacklogBytes is how much waits for an inbox partition, about, before a queue in
+// the process holds its publishers up: what one commit takes. More would only be older
+// when it is delivered, and senders would be acknowledged faster than that.
+const InboxBacklogBytes = maxInboxBytes
+
 // Queue is an ordered, partitioned, durable log with one consumer at a time per
 // partition, at least once.
 type Queue interface {

@@ -95,6 +95,31 @@ func TestConfirmsWaitWhileAPartitionIsAboveItsBound(t *testing.T) {
 	}
 }
 
+func TestConfirmsWaitWhileAPartitionHoldsTooManyBytes(t *testing.T) {
+	q := memory.NewQueue(100, memory.Topic{Name: "t", Partitions: 1, Bound: 100, Bytes: 10})
+	confirmed := 0
+	for range 3 {
+		q.Publish("t", 0, []im.Pack{{Body: make([]byte, 5)}}, func(error) { confirmed++ })
+	}
+	if confirmed != 2 {
+		t.Fatalf("%d of 3 confirmed, with 15 bytes waiting", confirmed)
+	}
+	c, err := q.Consume(t.Context(), "t", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Receive(t.Context(), 100)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("received %d, %v", len(got), err)
+	}
+	if err := c.Ack(got[0].Tag); err != nil {
+		t.Fatal(err)
+	}
+	if confirmed != 3 {
+		t.Errorf("%d of 3 confirmed, with 10 bytes waiting", confirmed)
+	}
+}
+
 func TestWrongUseIsAnswered(t *testing.T) {
 	q := memory.NewQueue(1, memory.Topic{Name: "t", Partitions: 1, Bound: 10})
 	for _, partition := range []int{-1, 1} {

@@ -21,14 +21,16 @@ const (
 //
 // Tags only rise; the item with a tag is ring[tag modulo its length].
 type partition struct {
-	bound    int
-	prefetch int
+	bound      int
+	bytesBound int
+	prefetch   int
 
 	mu       sync.Mutex // guards what follows
 	ring     []im.Delivery
 	acked    uint64
 	taken    uint64
 	last     uint64
+	bytes    int // of the items that are not acknowledged
 	consumer *Consumer
 	unheard  []func(error) // confirms that wait for the bound
 	closed   bool
@@ -45,11 +47,12 @@ func (p *partition) append(items []im.Pack, confirmed func(error)) (later bool, 
 	for i := range items {
 		p.last++
 		*p.at(p.last) = im.Delivery{Body: items[i].Body, Ref: items[i].Ref, Tag: p.last}
+		p.bytes += len(items[i].Body)
 	}
 	if p.consumer != nil && len(items) > 0 {
 		p.consumer.rouse()
 	}
-	if p.waiting() <= p.bound {
+	if p.hasRoom() {
 		return false, nil
 	}
 	p.unheard = append(p.unheard, confirmed)
@@ -118,6 +121,7 @@ func (p *partition) forget(c *Consumer, tag uint64) (heard []func(error), err er
 	full := p.taken-p.acked >= uint64(p.prefetch) //nolint:gosec // positive
 	for p.acked < tag {
 		p.acked++
+		p.bytes -= len(p.at(p.acked).Body)
 		*p.at(p.acked) = im.Delivery{}
 	}
 	if p.acked == p.last && len(p.ring) > keptRing {
@@ -126,7 +130,7 @@ func (p *partition) forget(c *Consumer, tag uint64) (heard []func(error), err er
 	if full {
 		c.rouse()
 	}
-	if p.waiting() <= p.bound {
+	if p.hasRoom() {
 		heard, p.unheard = p.unheard, nil
 	}
 	return heard, nil
@@ -160,6 +164,8 @@ func (p *partition) close() {
 }
 
 func (p *partition) waiting() int { return int(p.last - p.acked) } //nolint:gosec // at most the bound
+
+func (p *partition) hasRoom() bool { return p.waiting() <= p.bound && p.bytes <= p.bytesBound }
 
 func (p *partition) at(tag uint64) *im.Delivery {
 	return &p.ring[tag&uint64(len(p.ring)-1)] //nolint:gosec // a power of two, less one

@@ -4,9 +4,11 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ type Topic struct {
 	Name       string
 	Partitions int // numbered from 0
 	Bound      int // items not yet acknowledged in one partition above which confirms wait; at least 1
+	Bytes      int // of the same; 0 = as many as the items have
 }
 
 // Queue is an ordered, partitioned log in memory with one consumer at a time per
@@ -42,7 +45,7 @@ func NewQueue(prefetch int, topics ...Topic) *Queue {
 	for _, topic := range topics {
 		partitions := make([]*partition, topic.Partitions)
 		for i := range partitions {
-			partitions[i] = &partition{bound: max(1, topic.Bound), prefetch: max(1, prefetch)}
+			partitions[i] = &partition{bound: max(1, topic.Bound), bytesBound: cmp.Or(topic.Bytes, math.MaxInt), prefetch: max(1, prefetch)}
 		}
 		q.topics[topic.Name] = partitions
 	}

@@ -1,7 +1,10 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/im-transfer/im"
 )
@@ -17,8 +20,8 @@ const eventColumns = `e.seq, e.id, e.kind, e.flags, e.sender, e.device, e.client
 const (
 	eventByKey = "SELECT " + eventColumns + ` FROM messages e
 		WHERE e.conversation = ? AND e.sender = ? AND e.device = ? AND e.client_id = ?`
-	eventAt     = "SELECT " + eventColumns + " FROM messages e WHERE e.conversation = ? AND e.seq = ?"
-	eventsAfter = "SELECT " + eventColumns + ` FROM messages e
+	eventsFromTo = "SELECT " + eventColumns + " FROM messages e WHERE e.conversation = ? AND e.seq BETWEEN ? AND ?"
+	eventsAfter  = "SELECT " + eventColumns + ` FROM messages e
 		WHERE e.conversation = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`
 )
 
@@ -109,22 +112,44 @@ func (s *Store) EventsByKey(ctx context.Context, keys []im.ClientKey) (events []
 	return events, err
 }
 
-// EventsAt returns the events at these places that are stored.
+// EventsAt returns the events at these places that are stored. Places one behind the
+// other, which most of an inbox are, take one query together: a query costs several
+// times what another row does.
 func (s *Store) EventsAt(ctx context.Context, refs []im.EventRef) (events []im.Event, err error) {
 	err = s.read(ctx, "read events by place", func(c *conn) error {
-		for _, ref := range refs {
-			conversation, err := s.conversations.key(c, ref.ConversationID)
+		for rest := sorted(refs); len(rest) > 0; {
+			first, n := rest[0], run(rest)
+			conversation, err := s.conversations.key(c, first.ConversationID)
 			if err != nil {
 				return err
 			}
-			events, err = s.appendEvents(events, c, ref.ConversationID, eventAt, conversation, ref.Seq)
+			events, err = s.appendEvents(events, c, first.ConversationID, eventsFromTo, conversation, first.Seq, rest[n-1].Seq)
 			if err != nil {
 				return err
 			}
+			rest = rest[n:]
 		}
 		return nil
 	})
 	return events, err
+}
+
+// sorted returns places in their order, each once.
+func sorted(refs []im.EventRef) []im.EventRef {
+	refs = slices.Clone(refs)
+	slices.SortFunc(refs, func(a, b im.EventRef) int {
+		return cmp.Or(strings.Compare(a.ConversationID, b.ConversationID), cmp.Compare(a.Seq, b.Seq))
+	})
+	return slices.Compact(refs)
+}
+
+// run is how many places are one behind the other, from the first on.
+func run(refs []im.EventRef) int {
+	n := 1
+	for n < len(refs) && refs[n].ConversationID == refs[0].ConversationID && refs[n].Seq == refs[0].Seq+int64(n) {
+		n++
+	}
+	return n
 }
 
 // EventsAfter returns up to limit events of a conversation above a seq,

@@ -103,10 +103,15 @@ func (c story) try(t *testing.T, overlay string) string {
 	return string(out)
 }
 
-// model is the argument's test in transfer, which draws what happens.
-func model(test, promise string) story {
+// model is the argument's test in transfer, which draws what happens. It has to find one
+// of these promises broken.
+func model(test string, promises ...string) story {
+	var says []string
+	for _, promise := range promises {
+		says = append(says, "tests: "+promise, "("+promise+")")
+	}
 	return story{
-		folder: "./transfer", test: test, says: []string{"tests: " + promise, "(" + promise + ")"},
+		folder: "./transfer", test: test, says: says,
 		flags: []string{"-args", "-rapid.checks=3000", "-rapid.nofailfile", "-rapid.shrinktime=5s"},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/im-transfer/im/client"
 	"github.com/im-transfer/im/deploy/local"
 	"github.com/im-transfer/im/deploy/local/links"
 )
@@ -41,6 +42,44 @@ func TestAPausedTransfer(t *testing.T) {
 	must(t, busiest.Resume())
 
 	load.untilFlowing()
+	load.isJudged()
+}
+
+// A gateway that stands still holds up those alone who are connected to it: what waits
+// for it in the transfers is bounded, and whoever asks for a server is sent elsewhere.
+// When it goes on, what waited is delivered.
+func TestAPausedGateway(t *testing.T) {
+	c := givenACluster(t)
+	load := c.underLoad(t)
+	paused := c.busiest("websocket")
+	ann := c.givenUser(t, "ann").connects(c.Server("tcp", 1))
+	bob := c.givenUser(t, "bob").connects(c.Server("tcp", 2))
+
+	load.strikes(paused.Pause)
+	slowest := time.Duration(0)
+	for n := 1; time.Since(load.fault) < 2*leaseTTL; n++ {
+		began := time.Now()
+		_, err := ann.client.Send(t.Context(), to(bob), text(fmt.Sprint("while it stands still ", n)), client.SendOptions{})
+		must(t, err)
+		bob.receives(n)
+		slowest = max(slowest, time.Since(began))
+		load.lasts(50 * time.Millisecond)
+	}
+	for range 20 {
+		gateway, err := ann.api.Gateway(t.Context(), client.WebSocket, nil)
+		must(t, err)
+		if gateway.URL == paused.URL() {
+			t.Error("a gateway that has stood still for twice the TTL is given to clients")
+		}
+	}
+	must(t, paused.Resume())
+	load.outage = time.Since(load.fault)
+
+	t.Logf("between others the slowest message took %.2f s meanwhile", slowest.Seconds())
+	if slowest > leaseTTL/2 {
+		t.Errorf("a message between others took %s", slowest)
+	}
+	load.recovers()
 	load.isJudged()
 }
 
