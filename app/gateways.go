@@ -82,7 +82,7 @@ func (p *process) startGateway(ctx context.Context, role, advertise, scheme, pat
 	hub := session.NewHub(session.Config{
 		ServerVersion: p.options.Version, HeartbeatSeconds: c.HeartbeatSeconds, Window: c.Window,
 		AuthTimeout: c.AuthTimeout, SlowTimeout: c.SlowTimeout, MaxConnections: c.MaxConnections,
-		ReturnRate: c.ReturnRate, Tracer: p.tracer(role, id),
+		ReturnRate: c.ReturnRate, Rooms: c.Rooms, Tracer: p.tracer(role, id),
 	}, link, log)
 	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "im_unreadable_entries_total", ConstLabels: prometheus.Labels{"server": role},

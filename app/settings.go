@@ -161,5 +161,5 @@ func transferPolicy(c *configs.Config) transfer.Policy {
 }
 
 func httpPolicy(c *configs.Config) http.Policy {
-	return http.Policy{RefuseRegistration: !c.Features.Registration}
+	return http.Policy{RefuseRegistration: !c.Features.Registration, UserRooms: c.Features.UserRooms}
 }

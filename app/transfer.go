@@ -117,7 +117,8 @@ func (p *process) link(role string) (*session.Link, string, error) {
 	id := im.NewID()
 	link := session.NewLink(session.LinkConfig{
 		ServerID: id, Role: role, InboxPartitions: p.config.Transfer.InboxPartitions,
-		Servers: p.registry, Dial: p.dial, Explain: explainer(p.config.Cluster, time.Now),
+		ConversationPartitions: p.config.Transfer.ConversationPartitions,
+		Servers:                p.registry, Dial: p.dial, Explain: explainer(p.config.Cluster, time.Now),
 	}, p.log.With("server", role))
 	p.started(role+" link", link.Stop)
 	if err := link.Start(); err != nil {

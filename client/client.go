@@ -35,6 +35,7 @@ type Client struct {
 	mu      sync.Mutex
 	out     *outbox
 	in      *inbox
+	rooms   map[string]*room // that it is in, by room id
 	tokens  Tokens
 	link    *link         // the live session; nil = none
 	running bool          // run lives
@@ -72,7 +73,7 @@ func New(config Config) (*Client, error) {
 func newClient(config Config, snapshot Snapshot) *Client {
 	c := &Client{
 		config: config, tokens: config.Tokens, backoff: backoff{least: config.MinBackoff, most: config.MaxBackoff},
-		in: newInbox(snapshot), changed: make(chan struct{}), room: make(chan struct{}, 1), failed: failures{},
+		in: newInbox(snapshot), rooms: map[string]*room{}, changed: make(chan struct{}), room: make(chan struct{}, 1), failed: failures{},
 		entries: make(chan struct{}, 1), keepNow: make(chan struct{}, 1), keepSoon: make(chan struct{}, 1),
 		keepFinal: make(chan struct{}),
 	}

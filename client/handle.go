@@ -62,6 +62,11 @@ func (c *Client) hand(it item) error {
 		return handler.Entry(c.handling, it.entry)
 	case it.over != nil:
 		return handler.StartOver(c.handling, *it.over)
+	case it.room != nil:
+		if rooms, ok := handler.(RoomHandler); ok {
+			rooms.Room(c.handling, it.room)
+		}
+		return nil
 	}
 	handler.Signal(c.handling, it.signal)
 	return nil
@@ -74,7 +79,8 @@ func (c *Client) handledItem(it item) {
 	defer c.mu.Unlock()
 	c.in.done(it)
 	switch {
-	case it.signal != nil:
+	case it.signal != nil, it.room != nil:
+		c.readOn(it.room)
 	case it.over != nil, c.in.pending >= min(c.config.AckEvery, max(1, c.in.window/2)):
 		signal(c.keepNow)
 	default:

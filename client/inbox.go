@@ -47,6 +47,7 @@ type item struct {
 	entry  *imv1.Entry
 	signal *imv1.Signal
 	over   *StartOver
+	room   *RoomDelivery
 }
 
 func newInbox(snapshot Snapshot) *inbox {
@@ -109,6 +110,15 @@ func (in *inbox) signal(signal *imv1.Signal) {
 	if len(in.queue) < in.window {
 		in.queue = append(in.queue, item{era: in.era, signal: signal})
 	}
+}
+
+// delivery queues what a room says; false when the handler is behind.
+func (in *inbox) delivery(d *RoomDelivery) bool {
+	if len(in.queue) >= in.window {
+		return false
+	}
+	in.queue = append(in.queue, item{era: in.era, room: d})
+	return true
 }
 
 // heartbeat notes the head that a heartbeat_reply tells. One that has stayed

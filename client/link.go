@@ -26,6 +26,7 @@ type link struct {
 	control   []control       // to be written before all else
 	signals   int             // among control
 	calls     map[int32]*call // that wait for their reply
+	joins     map[int32]*room // reads of rooms that nobody waits for
 	beat      bool            // a heartbeat is due
 	beatSince time.Time       // of the oldest heartbeat without a reply; zero = none
 	flushing  chan struct{}   // not nil: to be closed once nothing is left to write
@@ -41,7 +42,7 @@ type control struct {
 func newLink(client *Client, conn conn, session Session, heartbeat time.Duration) *link {
 	l := &link{
 		client: client, conn: conn, session: session, heartbeat: heartbeat, sequence: 1,
-		wake: make(chan struct{}, 1), calls: map[int32]*call{},
+		wake: make(chan struct{}, 1), calls: map[int32]*call{}, joins: map[int32]*room{},
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l

@@ -64,7 +64,11 @@ func (l *link) apply(frame wire.Frame) error {
 		return with(frame, &imv1.Signal{}, l.signal)
 	case wire.OpDisconnect:
 		return with(frame, &imv1.Disconnect{}, func(body *imv1.Disconnect) error { return endOf(body) })
-	case wire.OpReadReply, wire.OpAuthReply:
+	case wire.OpRoomDeliver:
+		return with(frame, &imv1.RoomDeliver{}, l.roomDeliver)
+	case wire.OpJoinReply:
+		return with(frame, &imv1.JoinReply{}, func(body *imv1.JoinReply) error { return l.joinReply(frame, body) })
+	case wire.OpReadReply, wire.OpAuthReply, wire.OpLeaveReply:
 		return l.answer(frame)
 	}
 	return nil
@@ -120,6 +124,8 @@ func (l *link) refuse(sequence int32, refusal *im.Error) error {
 	switch waiting := l.calls[sequence]; {
 	case waiting != nil:
 		waiting.fail(refusal)
+	case sequence != 0 && l.joins[sequence] != nil:
+		l.joinRefused(sequence, refusal)
 	case sequence != 0 && sequence == c.in.syncing:
 		c.in.syncFailed(now, refusal.RetryAfter)
 	default:

@@ -132,6 +132,7 @@ func (c *Client) serve(l *link, reply *imv1.AuthReply) {
 	c.out.connected(reply.GetUserId())
 	c.in.connected(reply)
 	c.link = l
+	l.joinAgain()
 	c.broadcast()
 	c.mu.Unlock()
 	c.config.Logger.Info("connected", "address", l.session.Address, "session", l.session.SessionID)

@@ -113,6 +113,7 @@ type Session struct {
 	Platforms        []string      `mapstructure:"platforms"`
 	MaxConnections   int           `mapstructure:"max_connections"`
 	ReturnRate       int           `mapstructure:"return_rate"`
+	Rooms            int           `mapstructure:"rooms"`
 }
 
 // PlatformLimits returns Platforms as numbers of live sessions, by platform; an error
@@ -158,6 +159,7 @@ type Limits struct {
 type Features struct {
 	Registration bool `mapstructure:"registration"`
 	Signals      bool `mapstructure:"signals"`
+	UserRooms    bool `mapstructure:"user_rooms"`
 }
 
 // Retention says for how long what is over is kept.

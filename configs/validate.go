@@ -120,6 +120,7 @@ func (c *Config) validateSessions(f *findings) {
 	}
 	f.between("session.max_connections", c.Session.MaxConnections, 0, math.MaxInt32)
 	f.between("session.return_rate", c.Session.ReturnRate, 1, 1_000_000)
+	f.between("session.rooms", c.Session.Rooms, 1, 1000)
 	f.atLeast("auth.access_token_ttl", c.Auth.AccessTokenTTL, time.Second)
 	f.atLeast("auth.refresh_token_ttl", c.Auth.RefreshTokenTTL, c.Auth.AccessTokenTTL)
 	f.between("auth.logins_per_name", c.Auth.LoginsPerName, 1, 1e6)

@@ -322,6 +322,8 @@ type fakePipeline struct {
 	reply     *imv1.Reply
 	page      *imv1.PullReply
 	kickErrs  []error // for the next kicks
+	online    int32   // in every room
+	inside    string  // who is in it
 	err       error
 }
 
@@ -356,6 +358,12 @@ func (f *fakePipeline) Kick(_ context.Context, kick *imv1.KickRequest) (*imv1.Ki
 		return nil, err
 	}
 	return &imv1.KickReply{Closed: 1}, f.err
+}
+
+func (f *fakePipeline) RoomStatus(_ context.Context, asked *imv1.RoomStatusRequest) (*imv1.RoomStatusReply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &imv1.RoomStatusReply{Online: f.online, Inside: asked.UserId != "" && asked.UserId == f.inside}, f.err
 }
 
 // fakeDiscovery hands out lists that the test sends.

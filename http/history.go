@@ -104,6 +104,9 @@ func (s *Server) staysOf(ctx context.Context, userID, conversation string) ([]im
 	if !conversationID(conversation) {
 		return nil, notFound
 	}
+	if im.IsRoom(conversation) {
+		return s.roomStay(ctx, userID, conversation)
+	}
 	stays, err := s.Histories.Stays(ctx, userID, conversation)
 	if err != nil {
 		return nil, wrap("look up membership", err)

@@ -51,6 +51,7 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.groupRoutes(api)
 	s.memberRoutes(api)
 	s.deviceRoutes(api)
+	s.roomRoutes(api)
 	if s.config.ServiceKey != "" {
 		s.serviceRoutes(api)
 	}
@@ -73,6 +74,12 @@ func operation(id, method, path, tag, by, summary, description string) huma.Oper
 	return op
 }
 
+// byEither lets an operation's caller show an access token or the service key.
+func byEither(op huma.Operation) huma.Operation {
+	op.Security = []map[string][]string{{byToken: {}}, {byServiceKey: {}}}
+	return op
+}
+
 // register adds an endpoint, with the guard of its security unless it brings one. Its errors become problems, and what caused them
 // goes into the log.
 func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
@@ -80,7 +87,11 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 	op.BodyReadTimeout = s.config.RequestTimeout
 	if len(op.Security) > 0 && op.Middlewares == nil {
 		guard := s.requireToken
-		if _, service := op.Security[0][byServiceKey]; service {
+		_, service := op.Security[0][byServiceKey]
+		switch {
+		case len(op.Security) > 1:
+			guard = s.requireEither
+		case service:
 			guard = s.requireServiceKey
 		}
 		op.Middlewares = huma.Middlewares{guard}

@@ -84,6 +84,8 @@ type Pipeline interface {
 	Pull(ctx context.Context, pull *imv1.PullRequest) (*imv1.PullReply, error)
 	// Kick closes live sessions of a user.
 	Kick(ctx context.Context, kick *imv1.KickRequest) (*imv1.KickReply, error)
+	// RoomStatus tells how many are in a room, and whether a user is.
+	RoomStatus(ctx context.Context, request *imv1.RoomStatusRequest) (*imv1.RoomStatusReply, error)
 }
 
 // Discovery knows the live servers.

@@ -9,12 +9,17 @@ const signalBytes = 1 << 20
 func (st *stream) publish(p *imv1.Publish) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if _, signal := p.What.(*imv1.Publish_Signal); signal && st.waiting > signalBytes {
+	if isSignal(p) && st.waiting > signalBytes {
 		return
 	}
 	if b := st.tail(publishBytes(p)); b != nil {
 		b.Publishes = append(b.Publishes, p)
 	}
+}
+
+func isSignal(p *imv1.Publish) bool {
+	_, signal := p.What.(*imv1.Publish_Signal)
+	return signal || p.GetVouched().GetSignal() != nil
 }
 
 // owe changes what is unanswered over the stream. All who wait are woken when half

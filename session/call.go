@@ -145,23 +145,45 @@ func (c *Caller) Pull(ctx context.Context, pull *imv1.PullRequest) (*imv1.PullRe
 	return c.link.Pull(ctx, pull)
 }
 
+// RoomStatus tells who is in a room. It is the owner of the room's partition that
+// knows; while ownership moves RoomStatus waits. Errors as of Kick.
+func (c *Caller) RoomStatus(ctx context.Context, request *imv1.RoomStatusRequest) (*imv1.RoomStatusReply, error) {
+	p := c.link.roomPart(request.ConversationId)
+	owner := func() *stream {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.owner
+	}
+	return askOwner(ctx, &p.changed, owner, request, imv1.TransferClient.RoomStatus)
+}
+
 // Kick closes live sessions of a user. It is the owner of the user's inbox that
 // does; while ownership moves Kick waits. When the context ends first: an
 // im.Unavailable error.
 func (c *Caller) Kick(ctx context.Context, kick *imv1.KickRequest) (*imv1.KickReply, error) {
 	p := &c.link.parts[im.Partition(kick.UserId, len(c.link.parts))]
+	owner := func() *stream {
+		owner, _ := p.owned()
+		return owner
+	}
+	return askOwner(ctx, &p.changed, owner, kick, imv1.TransferClient.Kick)
+}
+
+// askOwner asks the owner of a partition, whoever that becomes, until there is an answer.
+func askOwner[Q, A any](ctx context.Context, changes *gate, owner func() *stream, request Q, call method[Q, A]) (A, error) {
+	var none A
 	for ctx.Err() == nil {
-		changed := p.changed.wait()
-		if owner, _ := p.owned(); owner != nil {
-			reply, err := attempt(ctx, owner, kick, imv1.TransferClient.Kick)
+		changed := changes.wait()
+		if st := owner(); st != nil {
+			reply, err := attempt(ctx, st, request, call)
 			if err == nil {
 				return reply, nil
 			}
 			if code := status.Code(err); code != codes.FailedPrecondition && !retryable(code) {
-				return nil, im.AsError(err)
+				return none, im.AsError(err)
 			}
 		}
 		waitEither(ctx, changed, ownerPatience)
 	}
-	return nil, errUnanswered()
+	return none, errUnanswered()
 }

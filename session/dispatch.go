@@ -44,6 +44,7 @@ func (st *stream) dispatch(m *imv1.ToGateway) {
 	for _, k := range m.Kicks {
 		st.touch(link.session(k.Session), func(s *Session) { s.kicked(k) })
 	}
+	st.dispatchRooms(m)
 	for i, s := range st.touched {
 		s.flush()
 		st.touched[i] = nil
@@ -64,6 +65,9 @@ func (st *stream) touch(s *Session, f func(*Session)) {
 
 // push hands one body to all its targets.
 func (st *stream) push(p *imv1.Push) {
+	if st.pushRoom(p) {
+		return
+	}
 	body := &pushed{proto: p.GetEntry(), b3: p.B3}
 	if p.B3 != "" {
 		body.at = time.Now()

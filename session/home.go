@@ -82,6 +82,9 @@ func (l *Link) broke(st *stream, err error) {
 			l.parts[q].follow()
 		}
 	}
+	for p := range l.rooms {
+		l.rooms[p].disclaim(st)
+	}
 	l.each((*publisher).catchUpNow)
 }
 

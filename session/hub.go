@@ -27,6 +27,7 @@ type Config struct {
 	MaxConnections   int           // 0 = no bound; more are sent away as unavailable
 	MaxLogins        int           // 512 at once; more wait, for 3 s
 	ReturnRate       int           // 1,000 log-ins per second that the sessions of a draining server are spread over
+	Rooms            int           // 16; those that a session may be in at once
 	Tracer           Tracer        // nil = nothing is traced
 }
 
@@ -41,6 +42,7 @@ func (c Config) withDefaults() Config {
 	c.Linger = defaulted(c.Linger, time.Second)
 	c.MaxLogins = defaulted(c.MaxLogins, 512)
 	c.ReturnRate = defaulted(c.ReturnRate, 1000)
+	c.Rooms = defaulted(c.Rooms, 16)
 	return c
 }
 

@@ -36,7 +36,9 @@ type LinkConfig struct {
 	ServerID        string // unique per process start and role: im.NewID()
 	Role            string // websocket, tcp or http
 	InboxPartitions int    // a cluster fact, 1 to 65,536
-	Servers         Servers
+
+	ConversationPartitions int // a cluster fact
+	Servers                Servers
 	// Dial returns a connection to a transfer's address. It need not wait for
 	// it. If the connection is an io.Closer, the link closes it. To notice a
 	// paused transfer it should use gRPC keepalive.
@@ -59,6 +61,7 @@ type Link struct {
 	room    gate          // opens when a stream comes up
 	pulls   chan struct{} // holds a token for each pull on its way
 	parts   []partition
+	rooms   []roomPart // by conversation partition
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -79,6 +82,10 @@ func NewLink(config LinkConfig, log *slog.Logger) *Link {
 		config: config, log: log, ctx: ctx, cancel: cancel,
 		pulls: make(chan struct{}, maxPulls),
 		parts: make([]partition, config.InboxPartitions), peers: map[string]*peer{}, down: time.Now(),
+	}
+	l.rooms = make([]roomPart, max(1, config.ConversationPartitions))
+	for p := range l.rooms {
+		l.rooms[p].rooms, l.rooms[p].claims = map[string]*room{}, map[*stream]struct{}{}
 	}
 	for q := range l.parts {
 		l.parts[q].sessions, l.parts[q].calls = map[uint64]*Session{}, map[uint64]*call{}
@@ -162,6 +169,7 @@ func (l *Link) follow(lists <-chan []im.Server) {
 			for _, st := range l.live() {
 				st.overdue()
 			}
+			l.beatRooms()
 		case <-l.ctx.Done():
 			return
 		}

@@ -133,14 +133,20 @@ func (s *Session) control(sealed []byte) {
 // flush starts a writer if something is to be written and none is at work.
 func (s *Session) flush() {
 	s.mu.Lock()
-	start := s.out != nil && !s.writing && !s.abandoned
-	if start {
-		s.writing = true
-	}
+	start := s.writes()
 	s.mu.Unlock()
 	if start {
 		s.hub.crew.start(s, (*Session).write)
 	}
+}
+
+// writes reports whether a writer is to be started. The caller holds mu.
+func (s *Session) writes() bool {
+	start := s.out != nil && !s.writing && !s.abandoned
+	if start {
+		s.writing = true
+	}
+	return start
 }
 
 // write writes all that is pending, and what comes meanwhile, with one Write for
@@ -169,6 +175,9 @@ func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	s.inFlight = 0
 	s.traceWritten()
 	s.wake()
+	if s.out == nil && s.rooms != nil {
+		s.tellSkipped()
+	}
 	if s.out == nil || s.abandoned {
 		s.writing = false
 		s.pump()

@@ -101,22 +101,10 @@ func (s *Session) operate(frame wire.Frame) {
 		s.ack(frame)
 	case wire.OpSync:
 		s.sync(frame)
-	default:
-		s.unsupported(frame)
-	}
-}
-
-// unsupported answers the operations of rooms and presence: no room exists here.
-func (s *Session) unsupported(frame wire.Frame) {
-	switch frame.Op {
 	case wire.OpJoin:
-		if s.decode(frame, &imv1.Join{}) {
-			s.answer(frame.Seq, im.Errorf(im.NotFound, "no such room"))
-		}
+		s.joinRoom(frame)
 	case wire.OpLeave:
-		if s.decode(frame, &imv1.Leave{}) {
-			s.answer(frame.Seq, im.Errorf(im.NotFound, "no such room"))
-		}
+		s.leaveRoom(frame)
 	default:
 		s.answer(frame.Seq, im.Errorf(im.Invalid, "%s is not supported by this server", frame.Op))
 	}
@@ -126,6 +114,9 @@ func (s *Session) publishSend(frame wire.Frame) {
 	var send imv1.Send
 	if body, ok := s.encoded(frame, &send); ok {
 		publish := &imv1.Publish{What: &imv1.Publish_Send{Send: body}}
+		if s.inRoom(roomOf(send.To)) {
+			publish.What = &imv1.Publish_Vouched{Vouched: &imv1.Vouched{What: &imv1.Vouched_Send{Send: body}, Joined: true}}
+		}
 		s.join(publish, send.B3)
 		im.CrashPoint(im.CrashSendRead)
 		s.publish(publish, frame.Seq, requestPublish)
@@ -142,7 +133,11 @@ func (s *Session) publishRead(frame wire.Frame) {
 func (s *Session) publishSignal(frame wire.Frame) {
 	var signal imv1.Signal
 	if body, ok := s.encoded(frame, &signal); ok {
-		s.publish(&imv1.Publish{What: &imv1.Publish_Signal{Signal: body}}, frame.Seq, requestSignal)
+		publish := &imv1.Publish{What: &imv1.Publish_Signal{Signal: body}}
+		if s.inRoom(roomOf(signal.To)) {
+			publish.What = &imv1.Publish_Vouched{Vouched: &imv1.Vouched{What: &imv1.Vouched_Signal{Signal: body}, Joined: true}}
+		}
+		s.publish(publish, frame.Seq, requestSignal)
 	}
 }
 

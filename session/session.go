@@ -63,6 +63,8 @@ type Session struct {
 
 	traces *traces // nil = nothing was ever traced
 
+	rooms *joined // the rooms that it is in; nil = none
+
 	out      *[]byte // what is to be written; nil = nothing
 	openedAt int     // where the deliver frame not ended begins
 	inFlight int     // bytes being written
@@ -196,6 +198,7 @@ func (s *Session) discard() {
 func (s *Session) end() {
 	s.linger()
 	s.abandon()
+	s.leaveRooms()
 	s.hub.link.remove(s)
 	s.traceEnd()
 	s.hub.remove(s)

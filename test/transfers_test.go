@@ -149,7 +149,7 @@ func (p *pipeline) lose(m *member) {
 // gateway starts a gateway that reaches the transfers over real gRPC.
 func (p *pipeline) gateway() *session.Hub {
 	link := session.NewLink(session.LinkConfig{
-		ServerID: im.NewID(), Role: "tcp", InboxPartitions: pipelinePartitions, Servers: p.registry, Dial: p.dial,
+		ServerID: im.NewID(), Role: "tcp", InboxPartitions: pipelinePartitions, ConversationPartitions: pipelinePartitions, Servers: p.registry, Dial: p.dial,
 	}, p.log)
 	must(p.t, link.Start())
 	hub := session.NewHub(session.Config{}, link, p.log)

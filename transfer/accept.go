@@ -101,8 +101,16 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 			return err
 		}
 		return s.acceptCommand(command, origin, commands)
+	case *imv1.Publish_Room:
+		command, err := s.roomCommand(p, what.Room)
+		if err != nil {
+			return err
+		}
+		return s.acceptCommand(command, origin, commands)
+	case *imv1.Publish_Vouched:
+		return s.acceptVouched(p, origin, what.Vouched, commands)
 	case *imv1.Publish_Signal:
-		return s.acceptSignal(p, origin, what.Signal)
+		return s.acceptSignal(p, origin, what.Signal, false)
 	default:
 		return im.Errorf(im.Invalid, "unknown request")
 	}
@@ -113,8 +121,10 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 // the partition has too many on their way.
 func (s *Server) acceptCommand(command *imv1.Command, origin *imv1.Origin, commands *batches) error {
 	partition := im.Partition(command.ConversationId, s.config.ConversationPartitions)
-	if wait := s.limits.wait(command.UserId, s.now(), s.policy.Load()); wait > 0 {
-		return im.Retry(im.RateLimited, wait, "too many messages")
+	if !command.ByService {
+		if wait := s.limits.wait(command.UserId, s.now(), s.policy.Load()); wait > 0 {
+			return im.Retry(im.RateLimited, wait, "too many messages")
+		}
 	}
 	if err := s.admit(TopicConversation, partition); err != nil {
 		return err

@@ -22,9 +22,10 @@ type conversation struct {
 	im.ConversationState
 	kind     string // conversation type as a string
 	settings *imv1.GroupSettings
-	planned  int64   // newest seq that the plan in hand gives
-	changed  int64   // seq of the newest change since loading
-	routes   []route // of events above changed; nil: to be worked out
+	room     *imv1.RoomSettings // of a room, also one that does not exist; nil: it is none
+	planned  int64              // newest seq that the plan in hand gives
+	changed  int64              // seq of the newest change since loading
+	routes   []route            // of events above changed; nil: to be worked out
 }
 
 // member returns a user's open stay.
@@ -39,6 +40,12 @@ func (c *conversation) member(userID string) (im.Member, bool) {
 
 // authorise judges whether a user may do what a command asks, as things stand now.
 func (c *conversation) authorise(cmd *imv1.Command, nowMs int64) error {
+	if c.room != nil && cmd.ByService {
+		return c.openTo("", nowMs)
+	}
+	if c.room != nil {
+		return c.speaks(cmd.UserId, cmd.Joined, nowMs)
+	}
 	m, ok := c.member(cmd.UserId)
 	switch {
 	case !c.Exists || !ok:
@@ -65,8 +72,8 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 		if first := asked[id]; first == nil {
 			missing = append(missing, id)
 			asked[id] = p.command
-		} else if first.PeerId == "" && first.GroupId == "" {
-			asked[id] = p.command // one that names the peer, or changes the group, can make the conversation
+		} else if first.PeerId == "" && !makes(first) {
+			asked[id] = p.command // one that names the peer, or changes the group or room, can make the conversation
 		}
 	}
 	if len(missing) == 0 {
@@ -83,7 +90,7 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 			return err
 		}
 		switch {
-		case c.Exists, asked[c.ID].GroupId != "":
+		case c.Exists, makes(asked[c.ID]):
 			s.remember(c)
 		case asked[c.ID].PeerId != "":
 			fresh = append(fresh, c)
@@ -92,27 +99,47 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 	return s.createDirect(ctx, fresh, asked)
 }
 
-// catchUp brings a group's state, as it was projected last, up to its events: who
-// stored the last ones may have died before it projected them.
+// makes reports whether a command may make its group or room, or else change it.
+func makes(c *imv1.Command) bool { return c.GroupId != "" || c.RoomId != "" }
+
+// catchUp brings the state of a group or room, as it was projected last, up to its
+// events: who stored the last ones may have died before it projected them.
 func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
-	if kind, _ := im.ConversationTypeOf(c.ID); kind != im.Group {
+	var effects []*effect
+	switch kind, _ := im.ConversationTypeOf(c.ID); kind {
+	case im.Room:
+		room, made, err := roomOf(&c.ConversationState)
+		if err != nil {
+			return err
+		}
+		*c, effects = *room, made
+	case im.Group:
+		c.settings = &imv1.GroupSettings{}
+		if err := c.settings.UnmarshalVT(c.Settings); err != nil {
+			return fmt.Errorf("decode the settings of %s: %w", c.ID, err)
+		}
+		var err error
+		if effects, err = c.applyChanges(); err != nil {
+			return err
+		}
+	default:
 		return nil
 	}
-	c.settings = &imv1.GroupSettings{}
-	if err := c.settings.UnmarshalVT(c.Settings); err != nil {
-		return fmt.Errorf("decode the settings of %s: %w", c.ID, err)
-	}
-	var effects []*effect
+	return s.projectEffects(ctx, effects)
+}
+
+// applyChanges lets the changes that were loaded take place.
+func (c *conversation) applyChanges() (effects []*effect, err error) {
 	for i := range c.Changes {
 		made, err := c.effectOf(&c.Changes[i])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.adopt(made)
 		effects = append(effects, made)
 	}
 	c.Changes = nil
-	return s.projectEffects(ctx, effects)
+	return effects, nil
 }
 
 // createDirect inserts the rows of direct conversations before their first

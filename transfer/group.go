@@ -34,8 +34,9 @@ var settingKeys = []string{dataName, dataAvatar, dataAnnouncement, dataHistory, 
 type effect struct {
 	conversation im.Conversation
 	settings     *imv1.GroupSettings
-	members      []im.Member // the stays that begin, change or end
-	projected    bool        // it is in the store
+	room         *imv1.RoomSettings // of a room, which has neither settings of a group nor members
+	members      []im.Member        // the stays that begin, change or end
+	projected    bool               // it is in the store
 }
 
 // effectOf works out what an event makes of the conversation as it is before it.
@@ -44,6 +45,9 @@ func (c *conversation) effectOf(e *im.Event) (*effect, error) {
 	var membership imv1.Membership
 	if err := membership.UnmarshalVT(e.Body); err != nil {
 		return nil, fmt.Errorf("decode membership %d of %s: %w", e.Seq, e.ConversationID, err)
+	}
+	if c.room != nil {
+		return c.roomEffect(e, &membership)
 	}
 	made := &effect{conversation: c.Conversation, settings: cloneSettings(c.settings)}
 	made.members = c.staysAfter(e, &membership)
@@ -151,7 +155,7 @@ func setAll(settings *imv1.GroupSettings, data *structpb.Struct) {
 // adopt lets an effect take place. Stays that it ends are kept until the batch in
 // hand is delivered: they have events that are on their way.
 func (c *conversation) adopt(made *effect) {
-	c.Conversation, c.settings, c.Exists, c.kind = made.conversation, made.settings, true, string(im.Group)
+	c.Conversation, c.settings, c.room, c.Exists, c.kind = made.conversation, made.settings, made.room, true, string(made.conversation.Type)
 	for _, changed := range made.members {
 		at := slices.IndexFunc(c.Members, func(m im.Member) bool { return m.UserID == changed.UserID && m.JoinedSeq == changed.JoinedSeq })
 		if at < 0 {

@@ -26,7 +26,10 @@ type change struct {
 
 // resolve judges a change and makes the membership event of it: what is asked for and
 // in force already is left out. To who is not a member a group is not found.
-func (c *conversation) resolve(cmd *imv1.Command, exists map[string]bool) (*imv1.Membership, error) {
+func (c *conversation) resolve(cmd *imv1.Command, exists map[string]bool, nowMs int64) (*imv1.Membership, error) {
+	if c.room != nil {
+		return c.resolveRoom(cmd, exists, nowMs)
+	}
 	wanted := &imv1.Membership{}
 	if err := proto.Unmarshal(cmd.Body, wanted); err != nil {
 		return nil, im.Errorf(im.Invalid, "the change can not be decoded")

@@ -152,7 +152,11 @@ func (s *Server) holdConversation(ctx context.Context, p int) error {
 		}
 		return nil
 	})
+	q.rooms = newRooms(s, p, held.held.Term)
+	s.announceRooms(q.rooms, false)
 	err = q.run(ctx, consumer)
+	s.announceRooms(q.rooms, true)
+	q.rooms.close()
 	im.CrashPoint(im.CrashSequencerEnded)
 	err = errors.Join(err, consumer.Close())
 	q.hints.stop() // nobody waits for hints

@@ -14,8 +14,8 @@ import (
 func (p *pending) isChange() bool { return p.command.Kind == string(im.KindMembership) }
 
 // resolve judges a change and keeps the membership that it becomes.
-func (p *pending) resolve() error {
-	membership, err := p.conversation.resolve(p.command, p.exists)
+func (p *pending) resolve(nowMs int64) error {
+	membership, err := p.conversation.resolve(p.command, p.exists, nowMs)
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,12 @@ func (s *sequencer) loadUsers(ctx context.Context, batch []*pending) error {
 		if err := wanted.UnmarshalVT(p.command.Body); err != nil {
 			continue // it is refused where it is judged
 		}
+		asks := p.command.RoomId != "" // which restricts any user, and has no members
 		switch im.Action(wanted.Action) {
 		case im.ActionCreated, im.ActionJoined, im.ActionAccepted:
+			asks = p.command.RoomId == ""
+		}
+		if asks && len(wanted.UserIds)+len(p.command.UserId) > 0 {
 			ids, asking = append(append(ids, wanted.UserIds...), p.command.UserId), append(asking, p)
 		}
 	}

@@ -70,6 +70,9 @@ func (s *sequencer) inserted(p *pending) {
 	s.recent.put(p.key, p.event)
 	c := p.conversation
 	c.Head = max(c.Head, p.event.Seq)
+	if c.room != nil {
+		s.spoken = append(s.spoken, p.event)
+	}
 	if p.effect == nil {
 		s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
 		return

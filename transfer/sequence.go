@@ -22,6 +22,8 @@ type sequencer struct {
 	members       int // about how many members those have
 	recent        *recents
 	hints         *hints
+	rooms         *rooms
+	spoken        []*im.Event // in rooms, stored and not pushed yet
 	outbox        bool
 	kept          []im.Pack    // of the batch in hand: in the outbox, not in unsent yet
 	unsent        *publication // of the batch in hand
@@ -144,7 +146,9 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 			break
 		}
 		s.trace.reach(markInserting)
-		if err := s.insert(ctx, planned); err != nil {
+		err = s.insert(ctx, planned)
+		s.pushRooms()
+		if err != nil {
 			return err
 		}
 	}
@@ -256,7 +260,7 @@ func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs
 		return im.Errorf(im.NotFound, "no such user or conversation")
 	}
 	if p.isChange() {
-		return p.resolve()
+		return p.resolve(nowMs)
 	}
 	return p.conversation.authorise(p.command, nowMs)
 }

@@ -15,6 +15,7 @@ type signalRequest struct {
 	conversationID string
 	peerID         string
 	signal         *imv1.Signal
+	joined         bool // its session is in the room that it is for
 }
 
 // signalPush is a signal for users of one inbox partition.
@@ -26,7 +27,7 @@ type signalPush struct {
 
 // acceptSignal judges a signal's frame. Signals are best effort: when too many are
 // waiting the sender is told so, and nothing is kept.
-func (s *Server) acceptSignal(p *imv1.Publish, origin *imv1.Origin, encoded []byte) error {
+func (s *Server) acceptSignal(p *imv1.Publish, origin *imv1.Origin, encoded []byte, joined bool) error {
 	signal := &imv1.Signal{}
 	if err := signal.UnmarshalVT(encoded); err != nil {
 		return im.Errorf(im.Invalid, "the body is no Signal")
@@ -44,7 +45,7 @@ func (s *Server) acceptSignal(p *imv1.Publish, origin *imv1.Origin, encoded []by
 	select {
 	case s.signals <- signalRequest{
 		origin: origin, userID: p.UserId, deviceID: p.DeviceId, signal: signal,
-		conversationID: command.ConversationId, peerID: command.PeerId,
+		conversationID: command.ConversationId, peerID: command.PeerId, joined: joined,
 	}:
 		return nil
 	default:
@@ -68,7 +69,14 @@ func (s *Server) serveSignals(ctx context.Context) {
 // signal sends a signal to those members of its conversation whose inboxes are owned
 // here, the sender's other devices included. Gateways send it to every transfer.
 func (s *Server) signal(ctx context.Context, r signalRequest) error {
-	members, err := s.signalMembers(ctx, r)
+	inRoom := im.IsRoom(r.conversationID)
+	var members []string
+	var err error
+	if inRoom {
+		err = s.signalsInRoom(ctx, r)
+	} else {
+		members, err = s.signalMembers(ctx, r)
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +87,10 @@ func (s *Server) signal(ctx context.Context, r signalRequest) error {
 	encoded, err := out.MarshalVT()
 	if err != nil {
 		return im.Errorf(im.Invalid, "the signal can not be encoded")
+	}
+	if inRoom {
+		s.signalRoom(r, encoded)
+		return nil
 	}
 	byInbox := map[*inbox][]string{}
 	for _, id := range members {

@@ -45,6 +45,7 @@ type gateway struct {
 	next      *imv1.ToGateway
 	pushBytes int
 	heads     map[uint64]int64 // session -> head, of dropped bodies
+	roomHeads map[string]int64 // of rooms, likewise
 	traced    []im.Span        // of what is in next; at most maxPushSpans
 	sending   []im.Span        // of what was taken last, all its parts: the sender's own
 }
@@ -52,7 +53,7 @@ type gateway struct {
 func newGateway(id string, m *metrics) *gateway {
 	return &gateway{
 		id: id, dropped: m.dropped, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		next: &imv1.ToGateway{}, heads: map[uint64]int64{},
+		next: &imv1.ToGateway{}, heads: map[uint64]int64{}, roomHeads: map[string]int64{},
 	}
 }
 
@@ -99,6 +100,10 @@ func (g *gateway) push(pushes []*imv1.Push, spans []im.Span) {
 				m.Pushes = append(m.Pushes, p)
 				continue
 			}
+			if room := p.GetRoom(); room != nil {
+				g.dropped.Add(float64(len(room.Events)))
+				g.roomHeads[room.ConversationId] = max(g.roomHeads[room.ConversationId], room.Upto)
+			}
 			g.dropped.Add(float64(len(p.Targets)))
 			for _, target := range p.Targets {
 				if target.Seq > g.heads[target.Session] {
@@ -110,7 +115,13 @@ func (g *gateway) push(pushes []*imv1.Push, spans []im.Span) {
 }
 
 // pushSize is about what a push takes in a message.
-func pushSize(p *imv1.Push) int { return len(p.GetEntry()) + len(p.GetSignal()) + 24*len(p.Targets) }
+func pushSize(p *imv1.Push) int {
+	size := len(p.GetEntry()) + len(p.GetSignal()) + 24*len(p.Targets) + len(p.GetRoomSignal().GetSignal())
+	for _, e := range p.GetRoom().GetEvents() {
+		size += len(e.GetMessage()) + len(e.GetEntry()) + 16
+	}
+	return size
+}
 
 // take returns what is waiting, or as much of it as one message may hold: heads and
 // kicks then wait for the last pushes. It is called until nothing more is left.
@@ -130,16 +141,20 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 		g.next.Pushes, message.Pushes = message.Pushes[n:], message.Pushes[:n:n]
 		g.next.Heads, message.Heads = message.Heads, nil
 		g.next.Kicks, message.Kicks = message.Kicks, nil
+		g.next.RoomOwnerships, message.RoomOwnerships = message.RoomOwnerships, nil
+		g.next.Rooms, message.Rooms = message.Rooms, nil
 		return message, true
 	}
 	message.Heads, g.next.Heads = split(message.Heads)
 	message.Kicks, g.next.Kicks = split(message.Kicks)
+	g.takeRoomHeads(message)
+	message.Rooms, g.next.Rooms = split(message.Rooms)
 	g.sending, g.traced = append(g.sending, g.traced...), nil
 	if push := g.takeHeads(); push != nil {
 		message.Pushes = append(message.Pushes, push)
 	}
 	rest := g.next
-	return message, len(rest.Attached)+len(rest.Replies)+len(rest.Heads)+len(rest.Kicks)+len(g.heads) > 0
+	return message, len(rest.Attached)+len(rest.Replies)+len(rest.Heads)+len(rest.Kicks)+len(rest.Rooms)+len(g.heads) > 0
 }
 
 // takeHeads returns newest heads in place of bodies that were dropped; nil when
@@ -218,6 +233,9 @@ func (s *Server) join(g *gateway) error {
 		former.close()
 	}
 	s.gateways[g.id] = g
+	for _, r := range s.rooms {
+		g.roomOwnership(r.ownership(false))
+	}
 	for q, box := range s.inboxes {
 		g.ownership(&imv1.Ownership{Partition: int32(q), Term: box.term}) //nolint:gosec // at most 1,024
 	}
@@ -234,7 +252,14 @@ func (s *Server) leave(g *gateway) {
 	for _, box := range s.inboxes {
 		boxes = append(boxes, box)
 	}
+	parts := make([]*rooms, 0, len(s.rooms))
+	for _, r := range s.rooms {
+		parts = append(parts, r)
+	}
 	s.mu.Unlock()
+	for _, r := range parts {
+		r.dropGateway(g)
+	}
 	for _, box := range boxes {
 		box.control(controls{gone: g})
 	}
@@ -278,6 +303,7 @@ func (s *Server) receive(g *gateway, message *imv1.ToTransfer, stream imv1.Trans
 	for ; err == nil; message, err = stream.Recv() {
 		s.accept(g, message.Publishes)
 		s.route(g, message)
+		s.routeRooms(g, message)
 	}
 	return err
 }

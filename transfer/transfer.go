@@ -13,6 +13,7 @@
 //	push.go      encode once, send to the gateways where users are attached
 //	attach.go    who is attached; ack.go cursors
 //	read.go      read marks and receipts; delivered.go; issue.go lets them out
+//	room.go      rooms: who may what; rooms.go which gateways have one open, and pushes
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
 //	term.go      ids and the fence; own.go which partitions are ours
 //	persist.go   try again while the store or the queue is away
@@ -110,6 +111,7 @@ type Server struct {
 	mu       sync.Mutex // guards what follows
 	gateways map[string]*gateway
 	inboxes  map[int]*inbox // active ones: attached to the queue, term taken
+	rooms    map[int]*rooms // of the active conversation partitions
 	stopped  bool
 
 	cancel  context.CancelFunc
@@ -131,6 +133,7 @@ func New(config Config, store Store, queue Queue, registry Registry, tokens Toke
 		replays:    replays{waiting: map[int64]chan struct{}{}},
 		gateways:   map[string]*gateway{},
 		inboxes:    map[int]*inbox{},
+		rooms:      map[int]*rooms{},
 		failed:     make(chan error, 1),
 	}
 	s.SetPolicy(config.Policy)

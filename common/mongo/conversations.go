@@ -68,7 +68,7 @@ func (s *Store) Conversations(ctx context.Context, ids []string) ([]im.Conversat
 		states[i].ID = ids[i]
 		if exists {
 			states[i].Conversation, states[i].Exists, states[i].Members = row.conversation(), true, members[ids[i]]
-		} else if kind, _ := im.ConversationTypeOf(ids[i]); kind != im.Group {
+		} else if kind, _ := im.ConversationTypeOf(ids[i]); kind == im.Direct {
 			return nil
 		}
 		newest, err := s.newest(ctx, ids[i], 1, im.Forever)

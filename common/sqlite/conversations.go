@@ -58,7 +58,7 @@ func (s *Store) loadState(c *conn, id string, state *im.ConversationState) error
 		return err
 	}
 	state.Exists, err = loadConversation(c, key, &state.Conversation)
-	if kind, _ := im.ConversationTypeOf(id); err != nil || !state.Exists && kind != im.Group {
+	if kind, _ := im.ConversationTypeOf(id); err != nil || !state.Exists && kind == im.Direct {
 		return err
 	}
 	if _, err := c.one(selectHead, func(r row) { state.Head = r.int(0) }, key); err != nil {

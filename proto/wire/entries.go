@@ -127,12 +127,8 @@ func EntryJSON(entry []byte) ([]byte, error) {
 		return out, nil
 	}
 	bare := &imv1.Entry{Seq: e.Seq, Kind: strings.ToValidUTF8(e.Kind, ""), AtMs: e.AtMs, HasRead: e.HasRead, Late: e.Late}
-	if m := e.Message; m != nil {
-		bare.Message = &imv1.Message{
-			MessageId: m.MessageId, ConversationSeq: m.ConversationSeq, SentAtMs: m.SentAtMs, Version: m.Version,
-			ConversationId: strings.ToValidUTF8(m.ConversationId, ""), SenderId: strings.ToValidUTF8(m.SenderId, ""),
-			ConversationType: strings.ToValidUTF8(m.ConversationType, ""),
-		}
+	if e.Message != nil {
+		bare.Message = bareMessage(e.Message)
 	}
 	return protojson.MarshalOptions{UseProtoNames: true}.Marshal(bare)
 }

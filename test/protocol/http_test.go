@@ -52,7 +52,7 @@ func testMethodsAndPaths(t *testing.T, w *world) {
 		}
 	}
 	for _, path := range []string{
-		"/v1", "/v1/", "/v1/nothing", "/v1/messages/5/nothing", "/v2/messages", "/nothing", "/v1/rooms", "/v1/groups/g/nothing",
+		"/v1", "/v1/", "/v1/nothing", "/v1/messages/5/nothing", "/v2/messages", "/nothing", "/v1/rooms/r/nothing", "/v1/groups/g/nothing",
 		"/v1/users/a/b", "/v1/inbox/", "/healthz", "/readyz", "/metrics", "/debug/pprof/", // these are the operators'
 	} {
 		for _, method := range []string{"GET", "POST"} {

@@ -121,7 +121,13 @@ type Command struct {
 	// It comes from the quarantine.
 	Late bool `protobuf:"varint,19,opt,name=late,proto3" json:"late,omitempty"`
 	// Of a group that is made: its group_id.
-	GroupId       string `protobuf:"bytes,20,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	GroupId string `protobuf:"bytes,20,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// Of a room that is made or changed: its room_id.
+	RoomId string `protobuf:"bytes,25,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Its session has joined the room that it is for.
+	Joined bool `protobuf:"varint,26,opt,name=joined,proto3" json:"joined,omitempty"`
+	// It is the operator's.
+	ByService     bool `protobuf:"varint,27,opt,name=by_service,json=byService,proto3" json:"by_service,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +302,169 @@ func (x *Command) GetGroupId() string {
 	return ""
 }
 
+func (x *Command) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Command) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *Command) GetByService() bool {
+	if x != nil {
+		return x.ByService
+	}
+	return false
+}
+
+// RoomSettings is what a room's conversation row keeps of it. It has no members.
+type RoomSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The user who made it; empty: the operator did.
+	OwnerId string `protobuf:"bytes,2,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
+	// Only the owner and the operator may send.
+	MuteAll   bool `protobuf:"varint,3,opt,name=mute_all,json=muteAll,proto3" json:"mute_all,omitempty"`
+	Dissolved bool `protobuf:"varint,4,opt,name=dissolved,proto3" json:"dissolved,omitempty"`
+	// By user_id. What is over is dropped when something changes.
+	Muted         []*RoomRestriction `protobuf:"bytes,5,rep,name=muted,proto3" json:"muted,omitempty"`
+	Banned        []*RoomRestriction `protobuf:"bytes,6,rep,name=banned,proto3" json:"banned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomSettings) Reset() {
+	*x = RoomSettings{}
+	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomSettings) ProtoMessage() {}
+
+func (x *RoomSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomSettings.ProtoReflect.Descriptor instead.
+func (*RoomSettings) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RoomSettings) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RoomSettings) GetOwnerId() string {
+	if x != nil {
+		return x.OwnerId
+	}
+	return ""
+}
+
+func (x *RoomSettings) GetMuteAll() bool {
+	if x != nil {
+		return x.MuteAll
+	}
+	return false
+}
+
+func (x *RoomSettings) GetDissolved() bool {
+	if x != nil {
+		return x.Dissolved
+	}
+	return false
+}
+
+func (x *RoomSettings) GetMuted() []*RoomRestriction {
+	if x != nil {
+		return x.Muted
+	}
+	return nil
+}
+
+func (x *RoomSettings) GetBanned() []*RoomRestriction {
+	if x != nil {
+		return x.Banned
+	}
+	return nil
+}
+
+// RoomRestriction is what a user may not do for a time.
+type RoomRestriction struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Unix milliseconds.
+	UntilMs       int64 `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomRestriction) Reset() {
+	*x = RoomRestriction{}
+	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomRestriction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomRestriction) ProtoMessage() {}
+
+func (x *RoomRestriction) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomRestriction.ProtoReflect.Descriptor instead.
+func (*RoomRestriction) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RoomRestriction) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RoomRestriction) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 // GroupSettings is what a group's conversation row keeps of its settings.
 type GroupSettings struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -317,7 +486,7 @@ type GroupSettings struct {
 
 func (x *GroupSettings) Reset() {
 	*x = GroupSettings{}
-	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +498,7 @@ func (x *GroupSettings) String() string {
 func (*GroupSettings) ProtoMessage() {}
 
 func (x *GroupSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[2]
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +511,7 @@ func (x *GroupSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupSettings.ProtoReflect.Descriptor instead.
 func (*GroupSettings) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{2}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GroupSettings) GetName() string {
@@ -412,7 +581,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +593,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[3]
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +606,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{3}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinRequest) GetUserId() string {
@@ -489,7 +658,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +670,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +683,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Event) GetId() int64 {
@@ -660,7 +829,7 @@ type ReceiptEvent struct {
 
 func (x *ReceiptEvent) Reset() {
 	*x = ReceiptEvent{}
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +841,7 @@ func (x *ReceiptEvent) String() string {
 func (*ReceiptEvent) ProtoMessage() {}
 
 func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +854,7 @@ func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptEvent.ProtoReflect.Descriptor instead.
 func (*ReceiptEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReceiptEvent) GetConversationId() string {
@@ -744,7 +913,7 @@ type ReadCommand struct {
 
 func (x *ReadCommand) Reset() {
 	*x = ReadCommand{}
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +925,7 @@ func (x *ReadCommand) String() string {
 func (*ReadCommand) ProtoMessage() {}
 
 func (x *ReadCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +938,7 @@ func (x *ReadCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadCommand.ProtoReflect.Descriptor instead.
 func (*ReadCommand) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadCommand) GetOrigin() *Origin {
@@ -824,7 +993,7 @@ type InboxEnvelope struct {
 
 func (x *InboxEnvelope) Reset() {
 	*x = InboxEnvelope{}
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +1005,7 @@ func (x *InboxEnvelope) String() string {
 func (*InboxEnvelope) ProtoMessage() {}
 
 func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1018,7 @@ func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxEnvelope.ProtoReflect.Descriptor instead.
 func (*InboxEnvelope) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InboxEnvelope) GetWhat() isInboxEnvelope_What {
@@ -925,7 +1094,7 @@ type InboxPack struct {
 
 func (x *InboxPack) Reset() {
 	*x = InboxPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[8]
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1106,7 @@ func (x *InboxPack) String() string {
 func (*InboxPack) ProtoMessage() {}
 
 func (x *InboxPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[8]
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1119,7 @@ func (x *InboxPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxPack.ProtoReflect.Descriptor instead.
 func (*InboxPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InboxPack) GetEnvelopes() []*InboxEnvelope {
@@ -970,7 +1139,7 @@ type CommandPack struct {
 
 func (x *CommandPack) Reset() {
 	*x = CommandPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1151,7 @@ func (x *CommandPack) String() string {
 func (*CommandPack) ProtoMessage() {}
 
 func (x *CommandPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1164,7 @@ func (x *CommandPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandPack.ProtoReflect.Descriptor instead.
 func (*CommandPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CommandPack) GetCommands() []*Command {
@@ -1013,7 +1182,7 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x06Origin\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x18\n" +
 	"\asession\x18\x02 \x01(\x04R\asession\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\x04R\arequest\"\xbd\x04\n" +
+	"\arequest\x18\x03 \x01(\x04R\arequest\"\x8d\x05\n" +
 	"\aCommand\x12%\n" +
 	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -1035,7 +1204,21 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\tthread_id\x18\x11 \x01(\x03R\bthreadId\x12\x0e\n" +
 	"\x02b3\x18\x12 \x01(\tR\x02b3\x12\x12\n" +
 	"\x04late\x18\x13 \x01(\bR\x04late\x12\x19\n" +
-	"\bgroup_id\x18\x14 \x01(\tR\agroupId\"\x84\x02\n" +
+	"\bgroup_id\x18\x14 \x01(\tR\agroupId\x12\x17\n" +
+	"\aroom_id\x18\x19 \x01(\tR\x06roomId\x12\x16\n" +
+	"\x06joined\x18\x1a \x01(\bR\x06joined\x12\x1d\n" +
+	"\n" +
+	"by_service\x18\x1b \x01(\bR\tbyService\"\xd4\x01\n" +
+	"\fRoomSettings\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bowner_id\x18\x02 \x01(\tR\aownerId\x12\x19\n" +
+	"\bmute_all\x18\x03 \x01(\bR\amuteAll\x12\x1c\n" +
+	"\tdissolved\x18\x04 \x01(\bR\tdissolved\x12,\n" +
+	"\x05muted\x18\x05 \x03(\v2\x16.im.v1.RoomRestrictionR\x05muted\x12.\n" +
+	"\x06banned\x18\x06 \x03(\v2\x16.im.v1.RoomRestrictionR\x06banned\"E\n" +
+	"\x0fRoomRestriction\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\x84\x02\n" +
 	"\rGroupSettings\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
 	"\x0eavatar_file_id\x18\x02 \x01(\tR\favatarFileId\x12\"\n" +
@@ -1105,33 +1288,37 @@ func file_im_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_im_v1_envelope_proto_rawDescData
 }
 
-var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_im_v1_envelope_proto_goTypes = []any{
-	(*Origin)(nil),        // 0: im.v1.Origin
-	(*Command)(nil),       // 1: im.v1.Command
-	(*GroupSettings)(nil), // 2: im.v1.GroupSettings
-	(*JoinRequest)(nil),   // 3: im.v1.JoinRequest
-	(*Event)(nil),         // 4: im.v1.Event
-	(*ReceiptEvent)(nil),  // 5: im.v1.ReceiptEvent
-	(*ReadCommand)(nil),   // 6: im.v1.ReadCommand
-	(*InboxEnvelope)(nil), // 7: im.v1.InboxEnvelope
-	(*InboxPack)(nil),     // 8: im.v1.InboxPack
-	(*CommandPack)(nil),   // 9: im.v1.CommandPack
+	(*Origin)(nil),          // 0: im.v1.Origin
+	(*Command)(nil),         // 1: im.v1.Command
+	(*RoomSettings)(nil),    // 2: im.v1.RoomSettings
+	(*RoomRestriction)(nil), // 3: im.v1.RoomRestriction
+	(*GroupSettings)(nil),   // 4: im.v1.GroupSettings
+	(*JoinRequest)(nil),     // 5: im.v1.JoinRequest
+	(*Event)(nil),           // 6: im.v1.Event
+	(*ReceiptEvent)(nil),    // 7: im.v1.ReceiptEvent
+	(*ReadCommand)(nil),     // 8: im.v1.ReadCommand
+	(*InboxEnvelope)(nil),   // 9: im.v1.InboxEnvelope
+	(*InboxPack)(nil),       // 10: im.v1.InboxPack
+	(*CommandPack)(nil),     // 11: im.v1.CommandPack
 }
 var file_im_v1_envelope_proto_depIdxs = []int32{
-	0, // 0: im.v1.Command.origin:type_name -> im.v1.Origin
-	3, // 1: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
-	0, // 2: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
-	4, // 3: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
-	5, // 4: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
-	6, // 5: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
-	7, // 6: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
-	1, // 7: im.v1.CommandPack.commands:type_name -> im.v1.Command
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: im.v1.Command.origin:type_name -> im.v1.Origin
+	3,  // 1: im.v1.RoomSettings.muted:type_name -> im.v1.RoomRestriction
+	3,  // 2: im.v1.RoomSettings.banned:type_name -> im.v1.RoomRestriction
+	5,  // 3: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
+	0,  // 4: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
+	6,  // 5: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
+	7,  // 6: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
+	8,  // 7: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
+	9,  // 8: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
+	1,  // 9: im.v1.CommandPack.commands:type_name -> im.v1.Command
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_envelope_proto_init() }
@@ -1139,7 +1326,7 @@ func file_im_v1_envelope_proto_init() {
 	if File_im_v1_envelope_proto != nil {
 		return
 	}
-	file_im_v1_envelope_proto_msgTypes[7].OneofWrappers = []any{
+	file_im_v1_envelope_proto_msgTypes[9].OneofWrappers = []any{
 		(*InboxEnvelope_Event)(nil),
 		(*InboxEnvelope_Receipt)(nil),
 		(*InboxEnvelope_Read)(nil),
@@ -1150,7 +1337,7 @@ func file_im_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_envelope_proto_rawDesc), len(file_im_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -31,12 +31,15 @@ const (
 type ToTransfer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First message of the stream only.
-	Hello         *Hello         `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
-	Publishes     []*Publish     `protobuf:"bytes,2,rep,name=publishes,proto3" json:"publishes,omitempty"`
-	Attaches      []*Attach      `protobuf:"bytes,3,rep,name=attaches,proto3" json:"attaches,omitempty"`
-	Detaches      []*Detach      `protobuf:"bytes,4,rep,name=detaches,proto3" json:"detaches,omitempty"`
-	Acks          []*Acked       `protobuf:"bytes,5,rep,name=acks,proto3" json:"acks,omitempty"`
-	Heads         []*HeadRequest `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
+	Hello     *Hello         `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
+	Publishes []*Publish     `protobuf:"bytes,2,rep,name=publishes,proto3" json:"publishes,omitempty"`
+	Attaches  []*Attach      `protobuf:"bytes,3,rep,name=attaches,proto3" json:"attaches,omitempty"`
+	Detaches  []*Detach      `protobuf:"bytes,4,rep,name=detaches,proto3" json:"detaches,omitempty"`
+	Acks      []*Acked       `protobuf:"bytes,5,rep,name=acks,proto3" json:"acks,omitempty"`
+	Heads     []*HeadRequest `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
+	// To the owner of the room's conversation partition.
+	Rooms         []*RoomHere   `protobuf:"bytes,20,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	RoomAnswers   []*RoomAnswer `protobuf:"bytes,21,rep,name=room_answers,json=roomAnswers,proto3" json:"room_answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,18 +116,36 @@ func (x *ToTransfer) GetHeads() []*HeadRequest {
 	return nil
 }
 
+func (x *ToTransfer) GetRooms() []*RoomHere {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *ToTransfer) GetRoomAnswers() []*RoomAnswer {
+	if x != nil {
+		return x.RoomAnswers
+	}
+	return nil
+}
+
 type ToGateway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The inbox partitions that this transfer now owns, or no longer. All owned
 	// ones are announced when the stream opens.
-	Ownerships    []*Ownership `protobuf:"bytes,1,rep,name=ownerships,proto3" json:"ownerships,omitempty"`
-	Attached      []*Attached  `protobuf:"bytes,2,rep,name=attached,proto3" json:"attached,omitempty"`
-	Replies       []*Reply     `protobuf:"bytes,3,rep,name=replies,proto3" json:"replies,omitempty"`
-	Pushes        []*Push      `protobuf:"bytes,4,rep,name=pushes,proto3" json:"pushes,omitempty"`
-	Heads         []*HeadOf    `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`
-	Kicks         []*Kicked    `protobuf:"bytes,6,rep,name=kicks,proto3" json:"kicks,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ownerships []*Ownership `protobuf:"bytes,1,rep,name=ownerships,proto3" json:"ownerships,omitempty"`
+	Attached   []*Attached  `protobuf:"bytes,2,rep,name=attached,proto3" json:"attached,omitempty"`
+	Replies    []*Reply     `protobuf:"bytes,3,rep,name=replies,proto3" json:"replies,omitempty"`
+	Pushes     []*Push      `protobuf:"bytes,4,rep,name=pushes,proto3" json:"pushes,omitempty"`
+	Heads      []*HeadOf    `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`
+	Kicks      []*Kicked    `protobuf:"bytes,6,rep,name=kicks,proto3" json:"kicks,omitempty"`
+	// As ownerships, of conversation partitions.
+	RoomOwnerships []*Ownership `protobuf:"bytes,20,rep,name=room_ownerships,json=roomOwnerships,proto3" json:"room_ownerships,omitempty"`
+	Rooms          []*RoomThere `protobuf:"bytes,21,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	RoomAsks       []*RoomAsk   `protobuf:"bytes,22,rep,name=room_asks,json=roomAsks,proto3" json:"room_asks,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ToGateway) Reset() {
@@ -195,6 +216,27 @@ func (x *ToGateway) GetHeads() []*HeadOf {
 func (x *ToGateway) GetKicks() []*Kicked {
 	if x != nil {
 		return x.Kicks
+	}
+	return nil
+}
+
+func (x *ToGateway) GetRoomOwnerships() []*Ownership {
+	if x != nil {
+		return x.RoomOwnerships
+	}
+	return nil
+}
+
+func (x *ToGateway) GetRooms() []*RoomThere {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *ToGateway) GetRoomAsks() []*RoomAsk {
+	if x != nil {
+		return x.RoomAsks
 	}
 	return nil
 }
@@ -275,6 +317,8 @@ type Publish struct {
 	//	*Publish_Read
 	//	*Publish_Signal
 	//	*Publish_Change
+	//	*Publish_Vouched
+	//	*Publish_Room
 	What isPublish_What `protobuf_oneof:"what"`
 	// B3 single header of the gateway's span, else empty.
 	B3 string `protobuf:"bytes,8,opt,name=b3,proto3" json:"b3,omitempty"`
@@ -385,6 +429,24 @@ func (x *Publish) GetChange() []byte {
 	return nil
 }
 
+func (x *Publish) GetVouched() *Vouched {
+	if x != nil {
+		if x, ok := x.What.(*Publish_Vouched); ok {
+			return x.Vouched
+		}
+	}
+	return nil
+}
+
+func (x *Publish) GetRoom() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Publish_Room); ok {
+			return x.Room
+		}
+	}
+	return nil
+}
+
 func (x *Publish) GetB3() string {
 	if x != nil {
 		return x.B3
@@ -423,6 +485,15 @@ type Publish_Change struct {
 	Change []byte `protobuf:"bytes,10,opt,name=change,proto3,oneof"`
 }
 
+type Publish_Vouched struct {
+	Vouched *Vouched `protobuf:"bytes,15,opt,name=vouched,proto3,oneof"`
+}
+
+type Publish_Room struct {
+	// An encoded RoomChange.
+	Room []byte `protobuf:"bytes,16,opt,name=room,proto3,oneof"`
+}
+
 func (*Publish_Send) isPublish_What() {}
 
 func (*Publish_Read) isPublish_What() {}
@@ -430,6 +501,10 @@ func (*Publish_Read) isPublish_What() {}
 func (*Publish_Signal) isPublish_What() {}
 
 func (*Publish_Change) isPublish_What() {}
+
+func (*Publish_Vouched) isPublish_What() {}
+
+func (*Publish_Room) isPublish_What() {}
 
 // GroupChange is what a user wants to be done to a group. It is answered as a send,
 // with a message_id of 0 where there was nothing to do.
@@ -496,6 +571,182 @@ func (x *GroupChange) GetMembership() *Membership {
 	return nil
 }
 
+// Vouched is a request of which its server knows more than the request says.
+type Vouched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*Vouched_Send
+	//	*Vouched_Signal
+	What isVouched_What `protobuf_oneof:"what"`
+	// It is for a room that the session has joined.
+	Joined bool `protobuf:"varint,3,opt,name=joined,proto3" json:"joined,omitempty"`
+	// It is the operator's: bound by neither rates nor joins.
+	ByService     bool `protobuf:"varint,4,opt,name=by_service,json=byService,proto3" json:"by_service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Vouched) Reset() {
+	*x = Vouched{}
+	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Vouched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Vouched) ProtoMessage() {}
+
+func (x *Vouched) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Vouched.ProtoReflect.Descriptor instead.
+func (*Vouched) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Vouched) GetWhat() isVouched_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *Vouched) GetSend() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Vouched_Send); ok {
+			return x.Send
+		}
+	}
+	return nil
+}
+
+func (x *Vouched) GetSignal() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Vouched_Signal); ok {
+			return x.Signal
+		}
+	}
+	return nil
+}
+
+func (x *Vouched) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *Vouched) GetByService() bool {
+	if x != nil {
+		return x.ByService
+	}
+	return false
+}
+
+type isVouched_What interface {
+	isVouched_What()
+}
+
+type Vouched_Send struct {
+	// An encoded Send.
+	Send []byte `protobuf:"bytes,1,opt,name=send,proto3,oneof"`
+}
+
+type Vouched_Signal struct {
+	// An encoded Signal.
+	Signal []byte `protobuf:"bytes,2,opt,name=signal,proto3,oneof"`
+}
+
+func (*Vouched_Send) isVouched_What() {}
+
+func (*Vouched_Signal) isVouched_What() {}
+
+// RoomChange is what is to be done to a room. It is answered as a send, with a
+// message_id of 0 where there was nothing to do.
+type RoomChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a client_msg_id.
+	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	RoomId   string `protobuf:"bytes,2,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Its action, user_ids and data: created, changed, muted, removed, dissolved.
+	Membership *Membership `protobuf:"bytes,3,opt,name=membership,proto3" json:"membership,omitempty"`
+	// By the operator, who is above every owner.
+	ByService     bool `protobuf:"varint,4,opt,name=by_service,json=byService,proto3" json:"by_service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomChange) Reset() {
+	*x = RoomChange{}
+	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomChange) ProtoMessage() {}
+
+func (x *RoomChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomChange.ProtoReflect.Descriptor instead.
+func (*RoomChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RoomChange) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *RoomChange) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomChange) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *RoomChange) GetByService() bool {
+	if x != nil {
+		return x.ByService
+	}
+	return false
+}
+
 // Generation orders the attaches of one user: (term of the owner, counter).
 type Generation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -507,7 +758,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +770,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[5]
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +783,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{5}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Generation) GetTerm() int64 {
@@ -563,7 +814,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +826,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[6]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +839,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{6}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Attach) GetSession() uint64 {
@@ -640,7 +891,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +903,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +916,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attached) GetSession() uint64 {
@@ -706,7 +957,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +969,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +982,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Detach) GetSession() uint64 {
@@ -765,7 +1016,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +1028,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +1041,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Acked) GetSession() uint64 {
@@ -845,7 +1096,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1108,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1121,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeadRequest) GetSession() uint64 {
@@ -901,7 +1152,7 @@ type HeadOf struct {
 
 func (x *HeadOf) Reset() {
 	*x = HeadOf{}
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1164,7 @@ func (x *HeadOf) String() string {
 func (*HeadOf) ProtoMessage() {}
 
 func (x *HeadOf) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1177,7 @@ func (x *HeadOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadOf.ProtoReflect.Descriptor instead.
 func (*HeadOf) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeadOf) GetSession() uint64 {
@@ -962,7 +1213,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1225,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1238,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ownership) GetPartition() int32 {
@@ -1028,7 +1279,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1291,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1304,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reply) GetSession() uint64 {
@@ -1152,7 +1403,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1415,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1428,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Target) GetSession() uint64 {
@@ -1202,6 +1453,8 @@ type Push struct {
 	//	*Push_Entry
 	//	*Push_Signal
 	//	*Push_HeadOnly
+	//	*Push_Room
+	//	*Push_RoomSignal
 	What          isPush_What `protobuf_oneof:"what"`
 	Targets       []*Target   `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty"`
 	B3            string      `protobuf:"bytes,5,opt,name=b3,proto3" json:"b3,omitempty"`
@@ -1211,7 +1464,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1476,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1489,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Push) GetWhat() isPush_What {
@@ -1273,6 +1526,24 @@ func (x *Push) GetHeadOnly() bool {
 	return false
 }
 
+func (x *Push) GetRoom() *RoomPush {
+	if x != nil {
+		if x, ok := x.What.(*Push_Room); ok {
+			return x.Room
+		}
+	}
+	return nil
+}
+
+func (x *Push) GetRoomSignal() *RoomSignal {
+	if x != nil {
+		if x, ok := x.What.(*Push_RoomSignal); ok {
+			return x.RoomSignal
+		}
+	}
+	return nil
+}
+
 func (x *Push) GetTargets() []*Target {
 	if x != nil {
 		return x.Targets
@@ -1306,11 +1577,24 @@ type Push_HeadOnly struct {
 	HeadOnly bool `protobuf:"varint,3,opt,name=head_only,json=headOnly,proto3,oneof"`
 }
 
+type Push_Room struct {
+	// For a whole room: it has no targets.
+	Room *RoomPush `protobuf:"bytes,10,opt,name=room,proto3,oneof"`
+}
+
+type Push_RoomSignal struct {
+	RoomSignal *RoomSignal `protobuf:"bytes,11,opt,name=room_signal,json=roomSignal,proto3,oneof"`
+}
+
 func (*Push_Entry) isPush_What() {}
 
 func (*Push_Signal) isPush_What() {}
 
 func (*Push_HeadOnly) isPush_What() {}
+
+func (*Push_Room) isPush_What() {}
+
+func (*Push_RoomSignal) isPush_What() {}
 
 type Kicked struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1324,7 +1608,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1620,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1633,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Kicked) GetSession() uint64 {
@@ -1386,7 +1670,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1682,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1695,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoginRequest) GetAuth() *Auth {
@@ -1454,7 +1738,7 @@ type LoginReply struct {
 
 func (x *LoginReply) Reset() {
 	*x = LoginReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1750,7 @@ func (x *LoginReply) String() string {
 func (*LoginReply) ProtoMessage() {}
 
 func (x *LoginReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1763,7 @@ func (x *LoginReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginReply.ProtoReflect.Descriptor instead.
 func (*LoginReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoginReply) GetError() *Error {
@@ -1562,7 +1846,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1858,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1871,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PullRequest) GetUserId() string {
@@ -1648,7 +1932,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1944,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1957,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PullReply) GetEntries() [][]byte {
@@ -1738,7 +2022,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2034,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +2047,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KickRequest) GetUserId() string {
@@ -1803,7 +2087,7 @@ type KickReply struct {
 
 func (x *KickReply) Reset() {
 	*x = KickReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2099,7 @@ func (x *KickReply) String() string {
 func (*KickReply) ProtoMessage() {}
 
 func (x *KickReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +2112,7 @@ func (x *KickReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickReply.ProtoReflect.Descriptor instead.
 func (*KickReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KickReply) GetClosed() int32 {
@@ -1838,11 +2122,796 @@ func (x *KickReply) GetClosed() int32 {
 	return 0
 }
 
+// RoomHere is what a gateway tells the owner of a room: how many of its sessions are in
+// it and what it knows. It attaches the gateway, or with none online detaches it.
+type RoomHere struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	Online         int32                  `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
+	// Ask for the head as the store has it, and for an answer in any case. Else it is
+	// answered only where head or elsewhere differ.
+	Attach        bool  `protobuf:"varint,3,opt,name=attach,proto3" json:"attach,omitempty"`
+	Head          int64 `protobuf:"varint,4,opt,name=head,proto3" json:"head,omitempty"`
+	Elsewhere     int32 `protobuf:"varint,5,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomHere) Reset() {
+	*x = RoomHere{}
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomHere) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomHere) ProtoMessage() {}
+
+func (x *RoomHere) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomHere.ProtoReflect.Descriptor instead.
+func (*RoomHere) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RoomHere) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomHere) GetOnline() int32 {
+	if x != nil {
+		return x.Online
+	}
+	return 0
+}
+
+func (x *RoomHere) GetAttach() bool {
+	if x != nil {
+		return x.Attach
+	}
+	return false
+}
+
+func (x *RoomHere) GetHead() int64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *RoomHere) GetElsewhere() int32 {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return 0
+}
+
+// RoomThere is the owner's answer. From an attach on every newer event is pushed.
+type RoomThere struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	Head           int64                  `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	// Sessions in the room on other gateways.
+	Elsewhere int32 `protobuf:"varint,3,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	// It answers an attach.
+	Attached bool `protobuf:"varint,4,opt,name=attached,proto3" json:"attached,omitempty"`
+	// There is no such room.
+	Gone          bool `protobuf:"varint,5,opt,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomThere) Reset() {
+	*x = RoomThere{}
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomThere) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomThere) ProtoMessage() {}
+
+func (x *RoomThere) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomThere.ProtoReflect.Descriptor instead.
+func (*RoomThere) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RoomThere) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomThere) GetHead() int64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *RoomThere) GetElsewhere() int32 {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return 0
+}
+
+func (x *RoomThere) GetAttached() bool {
+	if x != nil {
+		return x.Attached
+	}
+	return false
+}
+
+func (x *RoomThere) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+// RoomPush is new events of a room: all in (after, upto].
+type RoomPush struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	After          int64                  `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	Upto           int64                  `protobuf:"varint,3,opt,name=upto,proto3" json:"upto,omitempty"`
+	Events         []*RoomEvent           `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RoomPush) Reset() {
+	*x = RoomPush{}
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPush) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPush) ProtoMessage() {}
+
+func (x *RoomPush) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPush.ProtoReflect.Descriptor instead.
+func (*RoomPush) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RoomPush) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomPush) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *RoomPush) GetUpto() int64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
+func (x *RoomPush) GetEvents() []*RoomEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// RoomEvent is one event as the room's sessions are shown it.
+type RoomEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   int64                  `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*RoomEvent_Message
+	//	*RoomEvent_Entry
+	What isRoomEvent_What `protobuf_oneof:"what"`
+	// Who has to leave the room.
+	Removed []string `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
+	// All have to.
+	Dissolved     bool `protobuf:"varint,5,opt,name=dissolved,proto3" json:"dissolved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomEvent) Reset() {
+	*x = RoomEvent{}
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomEvent) ProtoMessage() {}
+
+func (x *RoomEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
+func (*RoomEvent) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RoomEvent) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *RoomEvent) GetWhat() isRoomEvent_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *RoomEvent) GetMessage() []byte {
+	if x != nil {
+		if x, ok := x.What.(*RoomEvent_Message); ok {
+			return x.Message
+		}
+	}
+	return nil
+}
+
+func (x *RoomEvent) GetEntry() []byte {
+	if x != nil {
+		if x, ok := x.What.(*RoomEvent_Entry); ok {
+			return x.Entry
+		}
+	}
+	return nil
+}
+
+func (x *RoomEvent) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *RoomEvent) GetDissolved() bool {
+	if x != nil {
+		return x.Dissolved
+	}
+	return false
+}
+
+type isRoomEvent_What interface {
+	isRoomEvent_What()
+}
+
+type RoomEvent_Message struct {
+	// An encoded Message.
+	Message []byte `protobuf:"bytes,2,opt,name=message,proto3,oneof"`
+}
+
+type RoomEvent_Entry struct {
+	// An encoded Entry.
+	Entry []byte `protobuf:"bytes,3,opt,name=entry,proto3,oneof"`
+}
+
+func (*RoomEvent_Message) isRoomEvent_What() {}
+
+func (*RoomEvent_Entry) isRoomEvent_What() {}
+
+// RoomSignal is a signal for all in a room but one session.
+type RoomSignal struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	// An encoded Signal.
+	Signal []byte `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	// On the gateway that it is sent to; 0 = none.
+	Except        uint64 `protobuf:"varint,3,opt,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomSignal) Reset() {
+	*x = RoomSignal{}
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomSignal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomSignal) ProtoMessage() {}
+
+func (x *RoomSignal) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomSignal.ProtoReflect.Descriptor instead.
+func (*RoomSignal) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RoomSignal) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomSignal) GetSignal() []byte {
+	if x != nil {
+		return x.Signal
+	}
+	return nil
+}
+
+func (x *RoomSignal) GetExcept() uint64 {
+	if x != nil {
+		return x.Except
+	}
+	return 0
+}
+
+// RoomAsk asks a gateway whether a user has a session in a room.
+type RoomAsk struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	ConversationId string                 `protobuf:"bytes,2,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	UserId         string                 `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RoomAsk) Reset() {
+	*x = RoomAsk{}
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomAsk) ProtoMessage() {}
+
+func (x *RoomAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomAsk.ProtoReflect.Descriptor instead.
+func (*RoomAsk) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RoomAsk) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RoomAsk) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomAsk) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type RoomAnswer struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	ConversationId string                 `protobuf:"bytes,2,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	Inside         bool                   `protobuf:"varint,3,opt,name=inside,proto3" json:"inside,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RoomAnswer) Reset() {
+	*x = RoomAnswer{}
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomAnswer) ProtoMessage() {}
+
+func (x *RoomAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomAnswer.ProtoReflect.Descriptor instead.
+func (*RoomAnswer) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RoomAnswer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RoomAnswer) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomAnswer) GetInside() bool {
+	if x != nil {
+		return x.Inside
+	}
+	return false
+}
+
+type RoomPageRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	// Who wants to see it; empty for a gateway that mends its own view.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Left out = the latest.
+	After *int64 `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	Limit int32  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most this many bytes of events, but at least one event; 0 = no bound.
+	MaxBytes      int32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomPageRequest) Reset() {
+	*x = RoomPageRequest{}
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPageRequest) ProtoMessage() {}
+
+func (x *RoomPageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPageRequest.ProtoReflect.Descriptor instead.
+func (*RoomPageRequest) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RoomPageRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomPageRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RoomPageRequest) GetAfter() int64 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
+func (x *RoomPageRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *RoomPageRequest) GetMaxBytes() int32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type RoomPageReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Error *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// Ascending, contiguous, all in (after, upto].
+	Events        []*RoomEvent `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	After         int64        `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	Upto          int64        `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`
+	Head          int64        `protobuf:"varint,5,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomPageReply) Reset() {
+	*x = RoomPageReply{}
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPageReply) ProtoMessage() {}
+
+func (x *RoomPageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPageReply.ProtoReflect.Descriptor instead.
+func (*RoomPageReply) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RoomPageReply) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *RoomPageReply) GetEvents() []*RoomEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *RoomPageReply) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *RoomPageReply) GetUpto() int64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
+func (x *RoomPageReply) GetHead() int64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+type RoomStatusRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	// Not empty: whether this user has a session in it.
+	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomStatusRequest) Reset() {
+	*x = RoomStatusRequest{}
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomStatusRequest) ProtoMessage() {}
+
+func (x *RoomStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomStatusRequest.ProtoReflect.Descriptor instead.
+func (*RoomStatusRequest) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RoomStatusRequest) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *RoomStatusRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type RoomStatusReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Online        int32                  `protobuf:"varint,1,opt,name=online,proto3" json:"online,omitempty"`
+	Inside        bool                   `protobuf:"varint,2,opt,name=inside,proto3" json:"inside,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomStatusReply) Reset() {
+	*x = RoomStatusReply{}
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomStatusReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomStatusReply) ProtoMessage() {}
+
+func (x *RoomStatusReply) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomStatusReply.ProtoReflect.Descriptor instead.
+func (*RoomStatusReply) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RoomStatusReply) GetOnline() int32 {
+	if x != nil {
+		return x.Online
+	}
+	return 0
+}
+
+func (x *RoomStatusReply) GetInside() bool {
+	if x != nil {
+		return x.Inside
+	}
+	return false
+}
+
 var File_im_v1_transfer_proto protoreflect.FileDescriptor
 
 const file_im_v1_transfer_proto_rawDesc = "" +
 	"\n" +
-	"\x14im/v1/transfer.proto\x12\x05im.v1\x1a\x12im/v1/client.proto\"\x80\x02\n" +
+	"\x14im/v1/transfer.proto\x12\x05im.v1\x1a\x12im/v1/client.proto\"\xdd\x02\n" +
 	"\n" +
 	"ToTransfer\x12\"\n" +
 	"\x05hello\x18\x01 \x01(\v2\f.im.v1.HelloR\x05hello\x12,\n" +
@@ -1850,7 +2919,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\battaches\x18\x03 \x03(\v2\r.im.v1.AttachR\battaches\x12)\n" +
 	"\bdetaches\x18\x04 \x03(\v2\r.im.v1.DetachR\bdetaches\x12 \n" +
 	"\x04acks\x18\x05 \x03(\v2\f.im.v1.AckedR\x04acks\x12(\n" +
-	"\x05heads\x18\x06 \x03(\v2\x12.im.v1.HeadRequestR\x05heads\"\x81\x02\n" +
+	"\x05heads\x18\x06 \x03(\v2\x12.im.v1.HeadRequestR\x05heads\x12%\n" +
+	"\x05rooms\x18\x14 \x03(\v2\x0f.im.v1.RoomHereR\x05rooms\x124\n" +
+	"\froom_answers\x18\x15 \x03(\v2\x11.im.v1.RoomAnswerR\vroomAnswers\"\x91\x03\n" +
 	"\tToGateway\x120\n" +
 	"\n" +
 	"ownerships\x18\x01 \x03(\v2\x10.im.v1.OwnershipR\n" +
@@ -1859,12 +2930,15 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\areplies\x18\x03 \x03(\v2\f.im.v1.ReplyR\areplies\x12#\n" +
 	"\x06pushes\x18\x04 \x03(\v2\v.im.v1.PushR\x06pushes\x12#\n" +
 	"\x05heads\x18\x05 \x03(\v2\r.im.v1.HeadOfR\x05heads\x12#\n" +
-	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\"Y\n" +
+	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\x129\n" +
+	"\x0froom_ownerships\x18\x14 \x03(\v2\x10.im.v1.OwnershipR\x0eroomOwnerships\x12&\n" +
+	"\x05rooms\x18\x15 \x03(\v2\x10.im.v1.RoomThereR\x05rooms\x12+\n" +
+	"\troom_asks\x18\x16 \x03(\v2\x0e.im.v1.RoomAskR\broomAsks\"Y\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1f\n" +
 	"\vtransfer_id\x18\x03 \x01(\tR\n" +
-	"transferId\"\x93\x02\n" +
+	"transferId\"\xd5\x02\n" +
 	"\aPublish\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\x04R\arequest\x12\x17\n" +
@@ -1874,7 +2948,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x04read\x18\x06 \x01(\fH\x00R\x04read\x12\x18\n" +
 	"\x06signal\x18\a \x01(\fH\x00R\x06signal\x12\x18\n" +
 	"\x06change\x18\n" +
-	" \x01(\fH\x00R\x06change\x12\x0e\n" +
+	" \x01(\fH\x00R\x06change\x12*\n" +
+	"\avouched\x18\x0f \x01(\v2\x0e.im.v1.VouchedH\x00R\avouched\x12\x14\n" +
+	"\x04room\x18\x10 \x01(\fH\x00R\x04room\x12\x0e\n" +
 	"\x02b3\x18\b \x01(\tR\x02b3\x12&\n" +
 	"\x0fstamp_client_id\x18\t \x01(\bR\rstampClientIdB\x06\n" +
 	"\x04what\"x\n" +
@@ -1883,7 +2959,23 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x121\n" +
 	"\n" +
 	"membership\x18\x03 \x01(\v2\x11.im.v1.MembershipR\n" +
-	"membership\":\n" +
+	"membership\"x\n" +
+	"\aVouched\x12\x14\n" +
+	"\x04send\x18\x01 \x01(\fH\x00R\x04send\x12\x18\n" +
+	"\x06signal\x18\x02 \x01(\fH\x00R\x06signal\x12\x16\n" +
+	"\x06joined\x18\x03 \x01(\bR\x06joined\x12\x1d\n" +
+	"\n" +
+	"by_service\x18\x04 \x01(\bR\tbyServiceB\x06\n" +
+	"\x04what\"\x94\x01\n" +
+	"\n" +
+	"RoomChange\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x17\n" +
+	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x121\n" +
+	"\n" +
+	"membership\x18\x03 \x01(\v2\x11.im.v1.MembershipR\n" +
+	"membership\x12\x1d\n" +
+	"\n" +
+	"by_service\x18\x04 \x01(\bR\tbyService\":\n" +
 	"\n" +
 	"Generation\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x18\n" +
@@ -1935,11 +3027,15 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x04what\"4\n" +
 	"\x06Target\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\x98\x01\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\xf5\x01\n" +
 	"\x04Push\x12\x16\n" +
 	"\x05entry\x18\x01 \x01(\fH\x00R\x05entry\x12\x18\n" +
 	"\x06signal\x18\x02 \x01(\fH\x00R\x06signal\x12\x1d\n" +
-	"\thead_only\x18\x03 \x01(\bH\x00R\bheadOnly\x12'\n" +
+	"\thead_only\x18\x03 \x01(\bH\x00R\bheadOnly\x12%\n" +
+	"\x04room\x18\n" +
+	" \x01(\v2\x0f.im.v1.RoomPushH\x00R\x04room\x124\n" +
+	"\vroom_signal\x18\v \x01(\v2\x11.im.v1.RoomSignalH\x00R\n" +
+	"roomSignal\x12'\n" +
 	"\atargets\x18\x04 \x03(\v2\r.im.v1.TargetR\atargets\x12\x0e\n" +
 	"\x02b3\x18\x05 \x01(\tR\x02b3B\x06\n" +
 	"\x04what\"N\n" +
@@ -1988,12 +3084,72 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"#\n" +
 	"\tKickReply\x12\x16\n" +
-	"\x06closed\x18\x01 \x01(\x05R\x06closed2\xcb\x01\n" +
+	"\x06closed\x18\x01 \x01(\x05R\x06closed\"\x95\x01\n" +
+	"\bRoomHere\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x16\n" +
+	"\x06online\x18\x02 \x01(\x05R\x06online\x12\x16\n" +
+	"\x06attach\x18\x03 \x01(\bR\x06attach\x12\x12\n" +
+	"\x04head\x18\x04 \x01(\x03R\x04head\x12\x1c\n" +
+	"\telsewhere\x18\x05 \x01(\x05R\telsewhere\"\x96\x01\n" +
+	"\tRoomThere\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\x03R\x04head\x12\x1c\n" +
+	"\telsewhere\x18\x03 \x01(\x05R\telsewhere\x12\x1a\n" +
+	"\battached\x18\x04 \x01(\bR\battached\x12\x12\n" +
+	"\x04gone\x18\x05 \x01(\bR\x04gone\"\x87\x01\n" +
+	"\bRoomPush\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x03R\x05after\x12\x12\n" +
+	"\x04upto\x18\x03 \x01(\x03R\x04upto\x12(\n" +
+	"\x06events\x18\x04 \x03(\v2\x10.im.v1.RoomEventR\x06events\"\x91\x01\n" +
+	"\tRoomEvent\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x1a\n" +
+	"\amessage\x18\x02 \x01(\fH\x00R\amessage\x12\x16\n" +
+	"\x05entry\x18\x03 \x01(\fH\x00R\x05entry\x12\x18\n" +
+	"\aremoved\x18\x04 \x03(\tR\aremoved\x12\x1c\n" +
+	"\tdissolved\x18\x05 \x01(\bR\tdissolvedB\x06\n" +
+	"\x04what\"e\n" +
+	"\n" +
+	"RoomSignal\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\fR\x06signal\x12\x16\n" +
+	"\x06except\x18\x03 \x01(\x04R\x06except\"[\n" +
+	"\aRoomAsk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
+	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x17\n" +
+	"\auser_id\x18\x03 \x01(\tR\x06userId\"]\n" +
+	"\n" +
+	"RoomAnswer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12'\n" +
+	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x16\n" +
+	"\x06inside\x18\x03 \x01(\bR\x06inside\"\xab\x01\n" +
+	"\x0fRoomPageRequest\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x19\n" +
+	"\x05after\x18\x03 \x01(\x03H\x00R\x05after\x88\x01\x01\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x1b\n" +
+	"\tmax_bytes\x18\x05 \x01(\x05R\bmaxBytesB\b\n" +
+	"\x06_after\"\x9b\x01\n" +
+	"\rRoomPageReply\x12\"\n" +
+	"\x05error\x18\x01 \x01(\v2\f.im.v1.ErrorR\x05error\x12(\n" +
+	"\x06events\x18\x02 \x03(\v2\x10.im.v1.RoomEventR\x06events\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x03R\x05after\x12\x12\n" +
+	"\x04upto\x18\x04 \x01(\x03R\x04upto\x12\x12\n" +
+	"\x04head\x18\x05 \x01(\x03R\x04head\"U\n" +
+	"\x11RoomStatusRequest\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\"A\n" +
+	"\x0fRoomStatusReply\x12\x16\n" +
+	"\x06online\x18\x01 \x01(\x05R\x06online\x12\x16\n" +
+	"\x06inside\x18\x02 \x01(\bR\x06inside2\xc5\x02\n" +
 	"\bTransfer\x122\n" +
 	"\aConnect\x12\x11.im.v1.ToTransfer\x1a\x10.im.v1.ToGateway(\x010\x01\x12/\n" +
 	"\x05Login\x12\x13.im.v1.LoginRequest\x1a\x11.im.v1.LoginReply\x12,\n" +
 	"\x04Pull\x12\x12.im.v1.PullRequest\x1a\x10.im.v1.PullReply\x12,\n" +
-	"\x04Kick\x12\x12.im.v1.KickRequest\x1a\x10.im.v1.KickReplyB,Z*github.com/im-transfer/im/proto/im/v1;imv1b\x06proto3"
+	"\x04Kick\x12\x12.im.v1.KickRequest\x1a\x10.im.v1.KickReply\x128\n" +
+	"\bRoomPage\x12\x16.im.v1.RoomPageRequest\x1a\x14.im.v1.RoomPageReply\x12>\n" +
+	"\n" +
+	"RoomStatus\x12\x18.im.v1.RoomStatusRequest\x1a\x16.im.v1.RoomStatusReplyB,Z*github.com/im-transfer/im/proto/im/v1;imv1b\x06proto3"
 
 var (
 	file_im_v1_transfer_proto_rawDescOnce sync.Once
@@ -2007,75 +3163,104 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_im_v1_transfer_proto_goTypes = []any{
-	(*ToTransfer)(nil),   // 0: im.v1.ToTransfer
-	(*ToGateway)(nil),    // 1: im.v1.ToGateway
-	(*Hello)(nil),        // 2: im.v1.Hello
-	(*Publish)(nil),      // 3: im.v1.Publish
-	(*GroupChange)(nil),  // 4: im.v1.GroupChange
-	(*Generation)(nil),   // 5: im.v1.Generation
-	(*Attach)(nil),       // 6: im.v1.Attach
-	(*Attached)(nil),     // 7: im.v1.Attached
-	(*Detach)(nil),       // 8: im.v1.Detach
-	(*Acked)(nil),        // 9: im.v1.Acked
-	(*HeadRequest)(nil),  // 10: im.v1.HeadRequest
-	(*HeadOf)(nil),       // 11: im.v1.HeadOf
-	(*Ownership)(nil),    // 12: im.v1.Ownership
-	(*Reply)(nil),        // 13: im.v1.Reply
-	(*Target)(nil),       // 14: im.v1.Target
-	(*Push)(nil),         // 15: im.v1.Push
-	(*Kicked)(nil),       // 16: im.v1.Kicked
-	(*LoginRequest)(nil), // 17: im.v1.LoginRequest
-	(*LoginReply)(nil),   // 18: im.v1.LoginReply
-	(*PullRequest)(nil),  // 19: im.v1.PullRequest
-	(*PullReply)(nil),    // 20: im.v1.PullReply
-	(*KickRequest)(nil),  // 21: im.v1.KickRequest
-	(*KickReply)(nil),    // 22: im.v1.KickReply
-	(*Membership)(nil),   // 23: im.v1.Membership
-	(*SendAck)(nil),      // 24: im.v1.SendAck
-	(*Error)(nil),        // 25: im.v1.Error
-	(*ReadReply)(nil),    // 26: im.v1.ReadReply
-	(*AckReply)(nil),     // 27: im.v1.AckReply
-	(*Auth)(nil),         // 28: im.v1.Auth
+	(*ToTransfer)(nil),        // 0: im.v1.ToTransfer
+	(*ToGateway)(nil),         // 1: im.v1.ToGateway
+	(*Hello)(nil),             // 2: im.v1.Hello
+	(*Publish)(nil),           // 3: im.v1.Publish
+	(*GroupChange)(nil),       // 4: im.v1.GroupChange
+	(*Vouched)(nil),           // 5: im.v1.Vouched
+	(*RoomChange)(nil),        // 6: im.v1.RoomChange
+	(*Generation)(nil),        // 7: im.v1.Generation
+	(*Attach)(nil),            // 8: im.v1.Attach
+	(*Attached)(nil),          // 9: im.v1.Attached
+	(*Detach)(nil),            // 10: im.v1.Detach
+	(*Acked)(nil),             // 11: im.v1.Acked
+	(*HeadRequest)(nil),       // 12: im.v1.HeadRequest
+	(*HeadOf)(nil),            // 13: im.v1.HeadOf
+	(*Ownership)(nil),         // 14: im.v1.Ownership
+	(*Reply)(nil),             // 15: im.v1.Reply
+	(*Target)(nil),            // 16: im.v1.Target
+	(*Push)(nil),              // 17: im.v1.Push
+	(*Kicked)(nil),            // 18: im.v1.Kicked
+	(*LoginRequest)(nil),      // 19: im.v1.LoginRequest
+	(*LoginReply)(nil),        // 20: im.v1.LoginReply
+	(*PullRequest)(nil),       // 21: im.v1.PullRequest
+	(*PullReply)(nil),         // 22: im.v1.PullReply
+	(*KickRequest)(nil),       // 23: im.v1.KickRequest
+	(*KickReply)(nil),         // 24: im.v1.KickReply
+	(*RoomHere)(nil),          // 25: im.v1.RoomHere
+	(*RoomThere)(nil),         // 26: im.v1.RoomThere
+	(*RoomPush)(nil),          // 27: im.v1.RoomPush
+	(*RoomEvent)(nil),         // 28: im.v1.RoomEvent
+	(*RoomSignal)(nil),        // 29: im.v1.RoomSignal
+	(*RoomAsk)(nil),           // 30: im.v1.RoomAsk
+	(*RoomAnswer)(nil),        // 31: im.v1.RoomAnswer
+	(*RoomPageRequest)(nil),   // 32: im.v1.RoomPageRequest
+	(*RoomPageReply)(nil),     // 33: im.v1.RoomPageReply
+	(*RoomStatusRequest)(nil), // 34: im.v1.RoomStatusRequest
+	(*RoomStatusReply)(nil),   // 35: im.v1.RoomStatusReply
+	(*Membership)(nil),        // 36: im.v1.Membership
+	(*SendAck)(nil),           // 37: im.v1.SendAck
+	(*Error)(nil),             // 38: im.v1.Error
+	(*ReadReply)(nil),         // 39: im.v1.ReadReply
+	(*AckReply)(nil),          // 40: im.v1.AckReply
+	(*Auth)(nil),              // 41: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
 	3,  // 1: im.v1.ToTransfer.publishes:type_name -> im.v1.Publish
-	6,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
-	8,  // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
-	9,  // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
-	10, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
-	12, // 6: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
-	7,  // 7: im.v1.ToGateway.attached:type_name -> im.v1.Attached
-	13, // 8: im.v1.ToGateway.replies:type_name -> im.v1.Reply
-	15, // 9: im.v1.ToGateway.pushes:type_name -> im.v1.Push
-	11, // 10: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
-	16, // 11: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
-	23, // 12: im.v1.GroupChange.membership:type_name -> im.v1.Membership
-	5,  // 13: im.v1.Attach.generation:type_name -> im.v1.Generation
-	5,  // 14: im.v1.Attached.generation:type_name -> im.v1.Generation
-	24, // 15: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	25, // 16: im.v1.Reply.error:type_name -> im.v1.Error
-	26, // 17: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	27, // 18: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	14, // 19: im.v1.Push.targets:type_name -> im.v1.Target
-	28, // 20: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	25, // 21: im.v1.LoginReply.error:type_name -> im.v1.Error
-	25, // 22: im.v1.PullReply.error:type_name -> im.v1.Error
-	0,  // 23: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	17, // 24: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	19, // 25: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	21, // 26: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	1,  // 27: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	18, // 28: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	20, // 29: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	22, // 30: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	8,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
+	10, // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
+	11, // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
+	12, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
+	25, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
+	31, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
+	14, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
+	9,  // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
+	15, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
+	17, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
+	13, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
+	18, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
+	14, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
+	26, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
+	30, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
+	5,  // 17: im.v1.Publish.vouched:type_name -> im.v1.Vouched
+	36, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	36, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
+	7,  // 20: im.v1.Attach.generation:type_name -> im.v1.Generation
+	7,  // 21: im.v1.Attached.generation:type_name -> im.v1.Generation
+	37, // 22: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	38, // 23: im.v1.Reply.error:type_name -> im.v1.Error
+	39, // 24: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	40, // 25: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	27, // 26: im.v1.Push.room:type_name -> im.v1.RoomPush
+	29, // 27: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
+	16, // 28: im.v1.Push.targets:type_name -> im.v1.Target
+	41, // 29: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	38, // 30: im.v1.LoginReply.error:type_name -> im.v1.Error
+	38, // 31: im.v1.PullReply.error:type_name -> im.v1.Error
+	28, // 32: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	38, // 33: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	28, // 34: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	0,  // 35: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	19, // 36: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	21, // 37: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	23, // 38: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	32, // 39: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	34, // 40: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	1,  // 41: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	20, // 42: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	22, // 43: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	24, // 44: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	33, // 45: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	35, // 46: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	41, // [41:47] is the sub-list for method output_type
+	35, // [35:41] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
@@ -2089,26 +3274,39 @@ func file_im_v1_transfer_proto_init() {
 		(*Publish_Read)(nil),
 		(*Publish_Signal)(nil),
 		(*Publish_Change)(nil),
+		(*Publish_Vouched)(nil),
+		(*Publish_Room)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[13].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[5].OneofWrappers = []any{
+		(*Vouched_Send)(nil),
+		(*Vouched_Signal)(nil),
+	}
+	file_im_v1_transfer_proto_msgTypes[15].OneofWrappers = []any{
 		(*Reply_SendAck)(nil),
 		(*Reply_Error)(nil),
 		(*Reply_ReadReply)(nil),
 		(*Reply_AckReply)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[15].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[17].OneofWrappers = []any{
 		(*Push_Entry)(nil),
 		(*Push_Signal)(nil),
 		(*Push_HeadOnly)(nil),
+		(*Push_Room)(nil),
+		(*Push_RoomSignal)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[19].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[21].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[28].OneofWrappers = []any{
+		(*RoomEvent_Message)(nil),
+		(*RoomEvent_Entry)(nil),
+	}
+	file_im_v1_transfer_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,10 +26,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Transfer_Connect_FullMethodName = "/im.v1.Transfer/Connect"
-	Transfer_Login_FullMethodName   = "/im.v1.Transfer/Login"
-	Transfer_Pull_FullMethodName    = "/im.v1.Transfer/Pull"
-	Transfer_Kick_FullMethodName    = "/im.v1.Transfer/Kick"
+	Transfer_Connect_FullMethodName    = "/im.v1.Transfer/Connect"
+	Transfer_Login_FullMethodName      = "/im.v1.Transfer/Login"
+	Transfer_Pull_FullMethodName       = "/im.v1.Transfer/Pull"
+	Transfer_Kick_FullMethodName       = "/im.v1.Transfer/Kick"
+	Transfer_RoomPage_FullMethodName   = "/im.v1.Transfer/RoomPage"
+	Transfer_RoomStatus_FullMethodName = "/im.v1.Transfer/RoomStatus"
 )
 
 // TransferClient is the client API for Transfer service.
@@ -44,6 +46,11 @@ type TransferClient interface {
 	// Kick closes live sessions of a user. Only the owner of the user's inbox
 	// partition may answer; FAILED_PRECONDITION from any other.
 	Kick(ctx context.Context, in *KickRequest, opts ...grpc.CallOption) (*KickReply, error)
+	// RoomPage reads a page of a room's events, with majority. Any transfer may answer.
+	RoomPage(ctx context.Context, in *RoomPageRequest, opts ...grpc.CallOption) (*RoomPageReply, error)
+	// RoomStatus tells who is in a room. Only the owner of its conversation partition may
+	// answer; FAILED_PRECONDITION from any other.
+	RoomStatus(ctx context.Context, in *RoomStatusRequest, opts ...grpc.CallOption) (*RoomStatusReply, error)
 }
 
 type transferClient struct {
@@ -97,6 +104,26 @@ func (c *transferClient) Kick(ctx context.Context, in *KickRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *transferClient) RoomPage(ctx context.Context, in *RoomPageRequest, opts ...grpc.CallOption) (*RoomPageReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RoomPageReply)
+	err := c.cc.Invoke(ctx, Transfer_RoomPage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *transferClient) RoomStatus(ctx context.Context, in *RoomStatusRequest, opts ...grpc.CallOption) (*RoomStatusReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RoomStatusReply)
+	err := c.cc.Invoke(ctx, Transfer_RoomStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TransferServer is the server API for Transfer service.
 // All implementations must embed UnimplementedTransferServer
 // for forward compatibility.
@@ -109,6 +136,11 @@ type TransferServer interface {
 	// Kick closes live sessions of a user. Only the owner of the user's inbox
 	// partition may answer; FAILED_PRECONDITION from any other.
 	Kick(context.Context, *KickRequest) (*KickReply, error)
+	// RoomPage reads a page of a room's events, with majority. Any transfer may answer.
+	RoomPage(context.Context, *RoomPageRequest) (*RoomPageReply, error)
+	// RoomStatus tells who is in a room. Only the owner of its conversation partition may
+	// answer; FAILED_PRECONDITION from any other.
+	RoomStatus(context.Context, *RoomStatusRequest) (*RoomStatusReply, error)
 	mustEmbedUnimplementedTransferServer()
 }
 
@@ -130,6 +162,12 @@ func (UnimplementedTransferServer) Pull(context.Context, *PullRequest) (*PullRep
 }
 func (UnimplementedTransferServer) Kick(context.Context, *KickRequest) (*KickReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Kick not implemented")
+}
+func (UnimplementedTransferServer) RoomPage(context.Context, *RoomPageRequest) (*RoomPageReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RoomPage not implemented")
+}
+func (UnimplementedTransferServer) RoomStatus(context.Context, *RoomStatusRequest) (*RoomStatusReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method RoomStatus not implemented")
 }
 func (UnimplementedTransferServer) mustEmbedUnimplementedTransferServer() {}
 func (UnimplementedTransferServer) testEmbeddedByValue()                  {}
@@ -213,6 +251,42 @@ func _Transfer_Kick_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Transfer_RoomPage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RoomPageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TransferServer).RoomPage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Transfer_RoomPage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TransferServer).RoomPage(ctx, req.(*RoomPageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Transfer_RoomStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RoomStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TransferServer).RoomStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Transfer_RoomStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TransferServer).RoomStatus(ctx, req.(*RoomStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Transfer_ServiceDesc is the grpc.ServiceDesc for Transfer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -231,6 +305,14 @@ var Transfer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Kick",
 			Handler:    _Transfer_Kick_Handler,
+		},
+		{
+			MethodName: "RoomPage",
+			Handler:    _Transfer_RoomPage_Handler,
+		},
+		{
+			MethodName: "RoomStatus",
+			Handler:    _Transfer_RoomStatus_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

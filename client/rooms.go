@@ -1,0 +1,389 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
+)
+
+// RoomHandler is the application's side of rooms, if its Handler has it too. The same
+// goroutine calls it.
+type RoomHandler interface {
+	// Room takes what comes next in a room. What comes stands in the order of the room,
+	// and nothing comes twice.
+	Room(ctx context.Context, delivery *RoomDelivery)
+}
+
+// RoomDelivery is what a room says: the events in (After, Upto] but for those that were
+// skipped.
+type RoomDelivery struct {
+	RoomID      string
+	After, Upto int64 // conversation seqs
+	Messages    []*imv1.Message
+	Events      []*imv1.Entry
+	Skipped     int   // events passed over because this device, or its application, lags; API.History has them
+	Ended       error // not nil: the device is no longer in the room, and why
+}
+
+// room is a room that the client is in. Client.mu guards it.
+type room struct {
+	id      string
+	upto    int64 // what is above it has not been handed on
+	head    int64 // highest seq heard of
+	reading bool  // a read from upto is on its way, or due
+	behind  bool  // the handler is, and something was left out
+}
+
+// JoinRoom enters a room, until LeaveRoom or the end of the client: after a reconnect it
+// joins again, and reads what it has missed. The answer holds the latest events, or with
+// after (0 or more) those above that seq: the first of them, the handler gets the rest. A
+// negative after is the latest. It waits for a session and tries again, until the context
+// ends, while it is not known whether there is such a room.
+func (c *Client) JoinRoom(ctx context.Context, roomID string, after int64) (*imv1.JoinReply, error) {
+	join := &imv1.Join{RoomId: roomID}
+	if after >= 0 {
+		join.After = &after
+	}
+	reply := &imv1.JoinReply{}
+	return reply, c.ask(ctx, wire.OpJoin, join, wire.OpJoinReply, reply)
+}
+
+// LeaveRoom leaves a room. An error of im.NotFound says that the client was not in it.
+func (c *Client) LeaveRoom(ctx context.Context, roomID string) error {
+	c.mu.Lock()
+	delete(c.rooms, roomID)
+	c.mu.Unlock()
+	return c.ask(ctx, wire.OpLeave, &imv1.Leave{RoomId: roomID}, wire.OpLeaveReply, &imv1.LeaveReply{})
+}
+
+// ask makes a request of the next session that answers it.
+func (c *Client) ask(ctx context.Context, op wire.Op, body wire.Body, want wire.Op, reply decoder) error {
+	pauses := backoff{least: 100 * time.Millisecond, most: 5 * time.Second}
+	for {
+		link, err := c.session(ctx)
+		if err != nil {
+			return err
+		}
+		err = link.call(ctx, op, body, want, reply)
+		var refusal *im.Error
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &refusal) && !refusal.Code.Final():
+			err = sleep(ctx, max(refusal.RetryAfter, pauses.next()))
+		case errors.Is(err, errLinkEnded):
+			err = sleep(ctx, pauses.next())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// joinAgain enters all rooms in a new session, in front of everything else that it
+// writes. The caller holds mu.
+func (l *link) joinAgain() {
+	for _, r := range l.client.rooms {
+		r.behind = false
+		l.readRoom(r)
+	}
+}
+
+// readRoom asks for what comes behind a room's last. The caller holds mu.
+func (l *link) readRoom(r *room) {
+	if l == nil {
+		return // the next session does
+	}
+	after := r.upto
+	sequence := l.next()
+	r.reading, l.joins[sequence] = true, r
+	l.control = append(l.control, control{wire.OpJoin, sequence, &imv1.Join{RoomId: r.id, After: &after}})
+	l.wakeUp()
+}
+
+// readOn asks for what was left out while the handler was behind. The caller holds mu.
+func (c *Client) readOn(handled *RoomDelivery) {
+	if handled == nil || len(c.in.queue) > c.in.window/2 {
+		return
+	}
+	for _, r := range c.rooms {
+		if r.behind && !r.reading {
+			r.behind = false
+			c.link.readRoom(r)
+		}
+	}
+}
+
+// joinReply takes a page of a room: for who waits for it, or for the handler.
+func (l *link) joinReply(frame wire.Frame, body *imv1.JoinReply) error {
+	c := l.client
+	c.mu.Lock()
+	r, waiting := l.joins[frame.Seq], l.calls[frame.Seq]
+	delete(l.joins, frame.Seq)
+	switch {
+	case r != nil && c.rooms[r.id] == r:
+		r.reading = false
+		page := &imv1.RoomDeliver{RoomId: r.id, After: r.upto, Upto: body.GetUpto(), Messages: body.GetMessages(), Events: body.GetEvents()}
+		before := r.upto
+		if l.take(r, page, body.GetHead()); r.upto > before { // else there is nothing yet; the next delivery asks again
+			l.catchUp(r)
+		}
+	case waiting != nil && !waiting.closed:
+		l.entered(body)
+	}
+	c.mu.Unlock()
+	signal(c.entries)
+	if waiting != nil {
+		return l.answer(frame)
+	}
+	return nil
+}
+
+// entered notes a room that was joined. Deliveries go on where its page ends.
+func (l *link) entered(body *imv1.JoinReply) {
+	r := &room{id: body.GetRoomId(), upto: body.GetUpto(), head: body.GetHead()}
+	l.client.rooms[r.id] = r
+	if r.upto < r.head {
+		l.readRoom(r)
+	}
+}
+
+// joinRefused gives a room up, or asks again after a pause. The caller holds mu.
+func (l *link) joinRefused(sequence int32, refusal *im.Error) {
+	c, r := l.client, l.joins[sequence]
+	delete(l.joins, sequence)
+	if c.rooms[r.id] != r {
+		return
+	}
+	if refusal.Code.Final() {
+		c.leftRoom(r, refusal)
+		return
+	}
+	time.AfterFunc(max(refusal.RetryAfter, time.Second), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.link == l && c.rooms[r.id] == r {
+			l.readRoom(r)
+		}
+	})
+}
+
+// roomDeliver takes what a room says.
+func (l *link) roomDeliver(body *imv1.RoomDeliver) error {
+	c := l.client
+	c.mu.Lock()
+	if r := c.rooms[body.GetRoomId()]; r != nil {
+		l.take(r, body, body.GetUpto())
+		l.catchUp(r)
+	}
+	c.mu.Unlock()
+	signal(c.entries)
+	return nil
+}
+
+// take hands a part of a room on, if it follows on what was. The caller holds mu.
+func (l *link) take(r *room, part *imv1.RoomDeliver, head int64) {
+	c := l.client
+	r.head = max(r.head, head)
+	if part.GetAfter() <= r.upto && part.GetUpto() > r.upto {
+		d := deliveryAbove(part, r.upto)
+		if !c.in.delivery(d) {
+			r.behind = true
+			return
+		}
+		r.upto = d.Upto
+		if why := endsFor(d, c.tokens.UserID); why != nil {
+			c.leftRoom(r, why)
+		}
+	}
+}
+
+// catchUp reads what was not delivered. The caller holds mu.
+func (l *link) catchUp(r *room) {
+	if l.client.rooms[r.id] == r && r.upto < r.head && !r.reading && !r.behind {
+		l.readRoom(r)
+	}
+}
+
+// deliveryAbove is a part of a room without what is at or below a seq.
+func deliveryAbove(part *imv1.RoomDeliver, upto int64) *RoomDelivery {
+	d := &RoomDelivery{RoomID: part.GetRoomId(), After: max(upto, part.GetAfter()), Upto: part.GetUpto(), Skipped: int(part.GetSkipped())}
+	for _, m := range part.GetMessages() {
+		if m.GetConversationSeq() > upto {
+			d.Messages = append(d.Messages, m)
+		}
+	}
+	for _, e := range part.GetEvents() {
+		if seq := seqOf(e); seq == 0 || seq > upto {
+			d.Events = append(d.Events, e)
+		}
+	}
+	return d
+}
+
+// seqOf is an event's conversation seq, 0 for one of a kind that is not known.
+func seqOf(e *imv1.Entry) int64 {
+	switch {
+	case e.GetMembership() != nil:
+		return e.GetMembership().GetConversationSeq()
+	case e.GetRecall() != nil:
+		return e.GetRecall().GetConversationSeq()
+	case e.GetEdit() != nil:
+		return e.GetEdit().GetConversationSeq()
+	case e.GetReaction() != nil:
+		return e.GetReaction().GetConversationSeq()
+	}
+	return 0
+}
+
+// endsFor says why a user is no longer in a room, nil where they are.
+func endsFor(d *RoomDelivery, userID string) error {
+	for _, e := range d.Events {
+		m := e.GetMembership()
+		switch im.Action(m.GetAction()) {
+		case im.ActionDissolved:
+			return im.Errorf(im.NotFound, "the room has been dissolved")
+		case im.ActionRemoved:
+			for _, id := range m.GetUserIds() {
+				if id == userID {
+					return im.Errorf(im.Forbidden, "banned from the room")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// leftRoom forgets a room and tells the handler, however far behind that is. The caller
+// holds mu.
+func (c *Client) leftRoom(r *room, why error) {
+	delete(c.rooms, r.id)
+	c.in.queue = append(c.in.queue, item{era: c.in.era, room: &RoomDelivery{RoomID: r.id, After: r.upto, Upto: r.upto, Ended: why}})
+}
+
+// Room is a room as everybody sees it.
+type Room struct {
+	RoomID         string
+	ConversationID string
+	Name           string
+	OwnerID        string // the user who made it; empty: the operator did
+	MuteAll        bool
+	Head           int64 // highest conversation seq
+	Online         int   // sessions that are in it
+}
+
+func roomPath(roomID string, rest ...string) string {
+	path := "/v1/rooms/" + url.PathEscape(roomID)
+	for _, part := range rest {
+		path += "/" + url.PathEscape(part)
+	}
+	return path
+}
+
+// CreateRoom makes a room and returns its conversation id: with the service key, or as a
+// user where the server lets users.
+func (a *API) CreateRoom(ctx context.Context, roomID, name string) (string, error) {
+	var answer struct {
+		ConversationID string `json:"conversation_id"`
+	}
+	err := a.call(ctx, "POST", "/v1/rooms", nil, map[string]string{"room_id": roomID, "name": name}, &answer)
+	return answer.ConversationID, err
+}
+
+// Room returns a room.
+func (a *API) Room(ctx context.Context, roomID string) (Room, error) {
+	var answer struct {
+		Room
+		RoomID         string `json:"room_id"`
+		ConversationID string `json:"conversation_id"`
+		OwnerID        string `json:"owner_id"`
+		MuteAll        bool   `json:"mute_all"`
+		Head           number `json:"head"`
+	}
+	err := a.call(ctx, "GET", roomPath(roomID), nil, nil, &answer)
+	room := answer.Room
+	room.RoomID, room.ConversationID, room.OwnerID = answer.RoomID, answer.ConversationID, answer.OwnerID
+	room.MuteAll, room.Head = answer.MuteAll, int64(answer.Head)
+	return room, err
+}
+
+// RoomChanges are what ChangeRoom sets; nil leaves it as it is.
+type RoomChanges struct {
+	Name    *string `json:"name,omitempty"`
+	MuteAll *bool   `json:"mute_all,omitempty"`
+}
+
+// ChangeRoom changes a room: for its owner, and the service key; as all that follows.
+func (a *API) ChangeRoom(ctx context.Context, roomID string, changes RoomChanges) error {
+	return a.call(ctx, "PATCH", roomPath(roomID), nil, changes, nil)
+}
+
+// DissolveRoom ends a room.
+func (a *API) DissolveRoom(ctx context.Context, roomID string) error {
+	return a.call(ctx, "DELETE", roomPath(roomID), nil, nil, nil)
+}
+
+// Restriction is what keeps a user from a room, or quiet in it.
+type Restriction struct {
+	UserID  string
+	UntilMs int64 // Unix milliseconds; 0 = until it is taken back
+}
+
+// BanFromRoom bans a user from a room until a time, Unix milliseconds; 0 = until UnbanInRoom.
+func (a *API) BanFromRoom(ctx context.Context, roomID, userID string, untilMs int64) error {
+	return a.call(ctx, "PUT", roomPath(roomID, "bans", userID), nil, untilBody(untilMs), nil)
+}
+
+// UnbanInRoom takes a ban back.
+func (a *API) UnbanInRoom(ctx context.Context, roomID, userID string) error {
+	return a.call(ctx, "DELETE", roomPath(roomID, "bans", userID), nil, nil, nil)
+}
+
+// MuteInRoom keeps a user from sending to a room until a time, Unix milliseconds; 0 =
+// until UnmuteInRoom.
+func (a *API) MuteInRoom(ctx context.Context, roomID, userID string, untilMs int64) error {
+	return a.call(ctx, "PUT", roomPath(roomID, "mutes", userID), nil, untilBody(untilMs), nil)
+}
+
+// UnmuteInRoom takes a mute back.
+func (a *API) UnmuteInRoom(ctx context.Context, roomID, userID string) error {
+	return a.call(ctx, "DELETE", roomPath(roomID, "mutes", userID), nil, nil, nil)
+}
+
+func untilBody(untilMs int64) map[string]string {
+	if untilMs == 0 {
+		return map[string]string{}
+	}
+	return map[string]string{"until_ms": fmt.Sprint(untilMs)}
+}
+
+// Banned returns who is banned from a room.
+func (a *API) Banned(ctx context.Context, roomID string) ([]Restriction, error) {
+	return a.restrictions(ctx, roomID, "bans")
+}
+
+// Muted returns who is muted in a room.
+func (a *API) Muted(ctx context.Context, roomID string) ([]Restriction, error) {
+	return a.restrictions(ctx, roomID, "mutes")
+}
+
+func (a *API) restrictions(ctx context.Context, roomID, which string) ([]Restriction, error) {
+	var answer struct {
+		Users []struct {
+			UserID  string `json:"user_id"`
+			UntilMs number `json:"until_ms"`
+		} `json:"users"`
+	}
+	err := a.call(ctx, "GET", roomPath(roomID, which), nil, nil, &answer)
+	list := make([]Restriction, 0, len(answer.Users))
+	for _, user := range answer.Users {
+		list = append(list, Restriction{user.UserID, int64(user.UntilMs)})
+	}
+	return list, err
+}
