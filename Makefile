@@ -3,7 +3,7 @@
 
 TOOL := go tool -modfile=tools/go.mod
 
-# What lint compares the .proto files with: a branch, or better a release's tag.
+# What proto compares the .proto files with: a branch, or better a release's tag.
 BASE ?= main
 
 # Of bench: which benchmarks, in which packages, how often and how long. Fewer than
@@ -58,8 +58,10 @@ soak: ## break a system again and again for an hour and judge it, into docs/repo
 breaks: ## break each guarantee on purpose and see it convicted, in about twenty minutes
 	IM_BREAKS=all go test -count=1 -timeout 60m -v -run 'IsConvicted|Acquitted' ./test/breaks
 
-lint: ## check the code and the .proto files, and that these break no client
+lint: ## check the code
 	$(TOOL) golangci-lint run ./...
+
+proto: ## check the .proto files, and that they break no client, and generate their Go code
 	$(TOOL) buf lint
 	$(TOOL) buf format --diff --exit-code
 	@if git cat-file -e $(BASE):proto/im/v1/client.proto 2>/dev/null; then \
@@ -69,13 +71,12 @@ lint: ## check the code and the .proto files, and that these break no client
 	else \
 		echo "buf breaking: skipped, since $(BASE) has no .proto files to compare with"; \
 	fi
+	$(TOOL) buf generate
+	@cd proto/im/v1 && ls *.proto *.pb.go | LC_ALL=C sort | xargs sha256sum > generated.sum
 
 fmt: ## format the code and the .proto files
 	$(TOOL) golangci-lint fmt
 	$(TOOL) buf format --write
-
-proto: ## generate the Go code of the .proto files
-	$(TOOL) buf generate
 
 bench: ## compare the micro-benchmarks with the committed figures; UPDATE=1 commits new ones
 	@mkdir -p $(dir $(RESULT))

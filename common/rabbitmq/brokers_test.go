@@ -53,6 +53,7 @@ func kills(t *testing.T) (nodes, strikes int) {
 // so that most channels outlive the leader. Of each partition whatever was confirmed
 // is received, and no item is received for the first time after a later one.
 func TestLeadersAreKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}

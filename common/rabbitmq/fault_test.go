@@ -15,6 +15,7 @@ import (
 // A broker that is harmed in every way meets two publishers: one that wants its
 // answers in time, and one that waits for as long as it takes.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
@@ -134,6 +135,7 @@ func TestABlockedBrokerServesConsumers(t *testing.T) {
 
 // A consumer whose broker dies is told, and finds everything again, in order.
 func TestAConsumerLosesItsPartitionWithTheBroker(t *testing.T) {
+	t.Parallel()
 	b := ownBroker(t)
 	q := open(t, config(b.URI()))
 	c := consume(t, q, 0)
