@@ -51,6 +51,9 @@ const (
 	// CrashInserted: events are stored, with their packs where the store has an
 	// outbox; nothing is in the queue, and no sender has been answered.
 	CrashInserted CrashPlace = "inserted"
+	// CrashProjected: what a stored event changes is in the projections; it is on its
+	// way to nobody.
+	CrashProjected CrashPlace = "projected"
 	// CrashPackHanded: one pack of a batch is with the queue's driver; the others are
 	// not.
 	CrashPackHanded CrashPlace = "pack-handed"
@@ -144,7 +147,7 @@ func CrashPlaces() []CrashPlace {
 		CrashLoginJudged, CrashAttached, CrashSendRead,
 		CrashAccepted, CrashPublished, CrashConfirmed,
 		CrashCommandsReceived, CrashMembersWritten, CrashConversationMade, CrashBeforeInsert, CrashInserted,
-		CrashPackHanded, CrashFannedOut, CrashSendersAnswered, CrashBeforeHints,
+		CrashProjected, CrashPackHanded, CrashFannedOut, CrashSendersAnswered, CrashBeforeHints,
 		CrashPacksReceived, CrashBeforeInboxCommit, CrashMarksRaised, CrashInboxCommitted, CrashPushed,
 		CrashReceiptsPublished,
 		CrashReplyTaken, CrashCallAnswered, CrashWritten, CrashAckRead, CrashAckTaken,

@@ -23,6 +23,9 @@ func (p *process) agree(ctx context.Context) error {
 		ConversationPartitions: c.ConversationPartitions, InboxPartitions: c.InboxPartitions, Prefetch: c.Prefetch,
 		Format: clusterFormat,
 	}
+	if !p.config.Embedded() {
+		defer p.waiting("etcd")()
+	}
 	inForce, err := p.registry.Facts(ctx, facts)
 	if err != nil {
 		return fmt.Errorf("read the cluster facts: %w", err)

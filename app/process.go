@@ -124,7 +124,14 @@ const loadEvery = time.Second
 // register makes a server known to clients, and keeps its load figure up to date
 // where it has one.
 func (p *process) register(ctx context.Context, server im.Server, load func() int) error {
-	if err := p.registry.Register(context.WithoutCancel(ctx), server); err != nil {
+	listed, end := context.WithCancel(context.WithoutCancel(ctx))
+	giveUp := context.AfterFunc(ctx, end) // a registry that is away is waited for
+	err := p.registry.Register(listed, server)
+	if !giveUp() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		end()
 		return fmt.Errorf("register the %s server: %w", server.Role, err)
 	}
 	if load == nil {
@@ -139,6 +146,7 @@ func (p *process) register(ctx context.Context, server im.Server, load func() in
 	p.started(server.Role+" registration", func(ctx context.Context) error {
 		cancel()
 		<-reported
+		defer end()
 		return p.registry.Deregister(ctx, server.ID)
 	})
 	return nil

@@ -62,8 +62,12 @@ var crashRows = []row{
 	{place: im.CrashInserted, role: aTransfer, story: aStoredMessage},
 	{place: im.CrashInserted, role: aTransfer, time: 5, story: aCrowd, only: onEmbedded},
 	{place: im.CrashInserted, role: aTransfer, story: aClientThatDiesToo, only: onEmbedded},
+	{place: im.CrashInserted, role: aTransfer, story: aNewMember},
+	{place: im.CrashProjected, role: aTransfer, story: aNewMember},
 	{place: im.CrashPackHanded, role: aTransfer, story: aStoredMessage},
+	{place: im.CrashPackHanded, role: aTransfer, story: aNewMember},
 	{place: im.CrashFannedOut, role: aTransfer, story: aStoredMessage},
+	{place: im.CrashFannedOut, role: aTransfer, story: aNewMember},
 	{place: im.CrashSendersAnswered, role: aTransfer, story: aStoredMessage},
 	{place: im.CrashBeforeHints, role: aTransfer, story: anAnsweredMessage},
 

@@ -96,6 +96,7 @@ func (s *sequencer) projectEffects(ctx context.Context, effects []*effect) error
 	if err := s.store.Project(ctx, conversations, members); err != nil {
 		return fmt.Errorf("project changes: %w", err)
 	}
+	im.CrashPoint(im.CrashProjected)
 	for _, made := range effects {
 		made.projected = true
 	}

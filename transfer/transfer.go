@@ -167,7 +167,12 @@ func (s *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("watch transfers: %w", err)
 	}
 	server := im.Server{ID: s.config.ServerID, Role: "transfer", Address: s.config.Address}
-	if err := s.registry.Register(run, server); err != nil {
+	giveUp := context.AfterFunc(ctx, cancel) // a registry that is away is waited for
+	err = s.registry.Register(run, server)
+	if !giveUp() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		cancel()
 		return fmt.Errorf("register: %w", err)
 	}

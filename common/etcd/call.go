@@ -13,7 +13,12 @@ import (
 // call asks etcd, again while it is not well, for at most Options.Timeout. What it
 // asks must do no harm when it is done twice.
 func (r *Registry) call(ctx context.Context, action string, ask func(context.Context) error) error {
-	ctx, cancel := r.bounded(ctx)
+	return r.callWithin(ctx, r.options.Timeout, action, ask)
+}
+
+// callWithin is call with a bound of its own; one below 0 is none.
+func (r *Registry) callWithin(ctx context.Context, bound time.Duration, action string, ask func(context.Context) error) error {
+	ctx, cancel := r.within(ctx, bound)
 	defer cancel()
 	if err := again(ctx, ask); err != nil {
 		return fmt.Errorf("%s: %w", action, r.reason(err))
@@ -24,9 +29,17 @@ func (r *Registry) call(ctx context.Context, action string, ask func(context.Con
 // bounded returns a context that ends with the given one, with the registry, and
 // after Options.Timeout.
 func (r *Registry) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	return r.within(ctx, r.options.Timeout)
+}
+
+func (r *Registry) within(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := func() {}
+	if bound >= 0 {
+		ctx, stop = context.WithTimeout(ctx, bound)
+	}
 	forget := context.AfterFunc(r.ctx, cancel)
-	return ctx, func() { forget(); cancel() }
+	return ctx, func() { forget(); stop(); cancel() }
 }
 
 // reason names the end of the registry where that is why something was broken off.

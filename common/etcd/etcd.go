@@ -53,7 +53,8 @@ type Options struct {
 	TTL time.Duration
 	// Timeout bounds every call that asks etcd; 0 = 5 s.
 	Timeout time.Duration
-	// Wait is how long Open waits for an etcd that does not answer; 0 = 10 s, less =
+	// Wait is how long Open, Facts and the first Register of a server wait for an etcd
+	// that does not answer; 0 = 10 s, less =
 	// as long as the context.
 	Wait time.Duration
 	Log  *slog.Logger // nil = the default

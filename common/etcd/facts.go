@@ -21,7 +21,7 @@ type factsJSON struct {
 }
 
 // Facts stores the cluster facts if there are none and returns those in force, which
-// are the same for all who ever ask.
+// are the same for all who ever ask. While etcd does not answer it waits, as Open does.
 func (r *Registry) Facts(ctx context.Context, facts im.ClusterFacts) (im.ClusterFacts, error) {
 	text, err := json.Marshal(factsJSON(facts))
 	if err != nil {
@@ -29,7 +29,7 @@ func (r *Registry) Facts(ctx context.Context, facts im.ClusterFacts) (im.Cluster
 	}
 	key := r.prefix + factsKey
 	var stored []byte
-	err = r.call(ctx, "agree on the cluster facts", func(ctx context.Context) error {
+	err = r.callWithin(ctx, r.options.Wait, "agree on the cluster facts", func(ctx context.Context) error {
 		answer, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 			Then(clientv3.OpPut(key, string(text)), clientv3.OpGet(key)).Else(clientv3.OpGet(key)).Commit()
 		if err != nil {

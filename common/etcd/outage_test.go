@@ -130,3 +130,34 @@ func TestADeadServerGoesWithItsLease(t *testing.T) {
 
 	until(t, seen.lists, "the end of b", listed(server("a", 0)))
 }
+
+// Who starts while etcd stands still waits for it, and is there when it goes on.
+func TestWhoStartsInAnOutageWaits(t *testing.T) {
+	t.Parallel()
+	service := private(t)
+	r := open(t, etcd.Options{URI: service.URI(), Timeout: 100 * time.Millisecond, Wait: -1})
+	if err := service.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	facts := im.ClusterFacts{ConversationPartitions: 16, InboxPartitions: 16, Prefetch: 64, Format: 1}
+	started := make(chan error, 1)
+	go func() {
+		agreed, err := r.Facts(t.Context(), facts)
+		if err == nil && agreed != facts {
+			t.Errorf("the facts are %+v", agreed)
+		}
+		started <- errors.Join(err, r.Register(t.Context(), server("a", 0)))
+	}()
+	select {
+	case err := <-started:
+		t.Errorf("it did not wait: %v", err)
+	case <-time.After(500 * time.Millisecond): // several times what a call may take
+	}
+	if err := service.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	until(t, watch(t, r), "it is listed", listed(server("a", 0)))
+}

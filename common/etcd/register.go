@@ -36,14 +36,25 @@ type registration struct {
 // returns when etcd has the row. From then on the row is kept: a lease that is lost
 // while etcd is away is replaced when etcd is back. A second call for the same id
 // replaces the row and its context; if it fails, the row is replaced as soon as etcd
-// answers. After a first call that failed the server is not known.
+// answers. The first call for an id waits for an etcd that does not answer, as Open
+// does; after one that failed the server is not known.
 func (r *Registry) Register(ctx context.Context, server im.Server) error {
-	bounded, cancel := r.bounded(ctx)
+	bound := r.options.Timeout
+	if !r.registered(server.ID) {
+		bound = r.options.Wait
+	}
+	bounded, cancel := r.within(ctx, bound)
 	defer cancel()
 	if err := r.register(bounded, ctx, server); err != nil {
 		return fmt.Errorf("register %s: %w", server.ID, r.reason(err))
 	}
 	return nil
+}
+
+func (r *Registry) registered(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mine[id] != nil
 }
 
 // register is Register with two contexts: one bounds the call, the row ends with the

@@ -149,7 +149,7 @@ func TestOpenWaitsForEtcd(t *testing.T) {
 func TestRegisteringWhileEtcdIsAwayFailsInTime(t *testing.T) {
 	t.Parallel()
 	service := private(t)
-	r := open(t, etcd.Options{URI: service.URI(), Timeout: 500 * time.Millisecond})
+	r := open(t, etcd.Options{URI: service.URI(), Timeout: 500 * time.Millisecond, Wait: 500 * time.Millisecond})
 	service.Kill()
 	if err := r.Register(t.Context(), server("a", 0)); err == nil {
 		t.Error("registered without etcd")
