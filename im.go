@@ -63,7 +63,10 @@ type User struct {
 	Nickname     string
 	PasswordHash string // PHC string; empty = no password log-in (made by the service API)
 	CreatedAtMs  int64
-	Disabled     bool
+	Disabled     bool // it can not log in
+	Deleted      bool // for good; it is disabled too
+	AvatarFileID string
+	Bio          string
 }
 
 // Device is one device of a user. Cursor, ReceiptedSeq and the refresh family
@@ -204,14 +207,21 @@ type ReadKey struct {
 	ConversationID string
 }
 
-// ReadMark is how far a user has read, and been delivered, a conversation.
-// All its seqs only rise.
+// ReadMark is how far a user has read, and been delivered, a conversation, and how
+// they see it. All its columns only rise.
 type ReadMark struct {
 	UserID         string
 	ConversationID string
 	ReadUpto       int64 // conversation seq
 	ReceiptedUpto  int64 // read receipts have been issued up to here
 	DeliveredUpto  int64 // delivered receipts have been issued up to here
+
+	ClearedUpto int64 // what is up to here is shown no more
+	DeletedUpto int64 // the highest seq that is deleted for this user; 0 = none is
+	Muted       Flag
+	Pinned      Flag
+	Hidden      Flag
+	Unread      Flag // marked as unread, whatever has been read
 }
 
 // Pack is one item of an inbox queue: encoded InboxPack bytes for one partition.
@@ -230,12 +240,13 @@ type PackRef struct {
 }
 
 // InboxCommit is what the inbox step writes at once, in this order where the
-// store has no transactions: marks, cursors, blocks; then, only in a store with
-// an outbox, packs are kept and done ones forgotten.
+// store has no transactions: marks, cursors, blocks, own state; then, only in a store
+// with an outbox, packs are kept and done ones forgotten.
 type InboxCommit struct {
 	Marks   []ReadMark
 	Cursors []Cursor
 	Blocks  []Block
+	Own     OwnState  // what Blocks tell; written behind them
 	Packs   []Pack    // new ones for other partitions
 	Done    []PackRef // those whose envelopes Blocks hold
 }
@@ -326,8 +337,8 @@ type StoreInfo struct {
 // ConversationView is a line of a user's conversation list.
 type ConversationView struct {
 	Conversation
-	Head     int64  // highest conversation seq that this user may see
-	ReadUpto int64  // the user's mark
+	Head     int64 // highest conversation seq that this user may see
+	Mark     ReadMark
 	Unread   int    // at most MaxUnread
 	Present  bool   // the user is a member now
 	PeerID   string // direct: the other user, or oneself
@@ -350,6 +361,7 @@ type EventRange struct {
 	Forward        bool
 	Limit          int
 	Stays          []Member // only seqs within one of these; never empty
+	Viewer         ReadMark // what its user has cleared or deleted is left out
 }
 
 // Quarantined is an item of a queue that can not be decoded, kept for a person to
@@ -364,5 +376,5 @@ type Quarantined struct {
 
 // Empty reports whether a commit would write nothing.
 func (c *InboxCommit) Empty() bool {
-	return len(c.Marks)+len(c.Cursors)+len(c.Blocks)+len(c.Packs)+len(c.Done) == 0
+	return len(c.Marks)+len(c.Cursors)+len(c.Blocks)+len(c.Packs)+len(c.Done) == 0 && c.Own.Empty()
 }

@@ -23,6 +23,7 @@ type store interface {
 	http.Accounts
 	http.Devices
 	http.Histories
+	http.Relations
 	Close() error
 }
 

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,9 +18,19 @@ type Tokens struct {
 
 // User is an account as others see it.
 type User struct {
-	UserID   string `json:"user_id"`
-	Username string `json:"username"`
-	Nickname string `json:"nickname"`
+	UserID       string `json:"user_id"`
+	Username     string `json:"username"`
+	Nickname     string `json:"nickname"`
+	AvatarFileID string `json:"avatar_file_id,omitempty"`
+	Bio          string `json:"bio,omitempty"`
+	Deleted      bool   `json:"deleted,omitempty"` // of it there is only the id
+}
+
+// ProfileChanges are what ChangeProfile sets; nil leaves it as it is.
+type ProfileChanges struct {
+	Nickname     *string `json:"nickname,omitempty"`
+	AvatarFileID *string `json:"avatar_file_id,omitempty"`
+	Bio          *string `json:"bio,omitempty"`
 }
 
 // Gateway is a live server to connect to.
@@ -100,11 +112,44 @@ func (a *API) User(ctx context.Context, userID string) (User, error) {
 
 // FindUsers returns the accounts that have exactly this user name: one or none.
 func (a *API) FindUsers(ctx context.Context, username string) ([]User, error) {
+	users, _, err := a.SearchUsers(ctx, username, "", 2) // one may have it for an id
+	return slices.DeleteFunc(users, func(u User) bool { return !strings.EqualFold(u.Username, username) }), err
+}
+
+// SearchUsers returns a page of the accounts that have this id, or whose user names
+// begin so, by name, and the cursor of the next page, empty at the end. A limit of 0 is
+// 50, at most 200.
+func (a *API) SearchUsers(ctx context.Context, query, cursor string, limit int) ([]User, string, error) {
 	var answer struct {
 		Users []User `json:"users"`
+		Next  string `json:"next"`
 	}
-	err := a.call(ctx, "GET", "/v1/users", url.Values{"query": {username}}, nil, &answer)
-	return answer.Users, err
+	values := cursorValues(cursor, limit)
+	values.Set("query", query)
+	err := a.call(ctx, "GET", "/v1/users", values, nil, &answer)
+	return answer.Users, answer.Next, err
+}
+
+// ChangeProfile changes what others see of oneself.
+func (a *API) ChangeProfile(ctx context.Context, changes ProfileChanges) error {
+	return a.call(ctx, "PATCH", "/v1/users/me", nil, changes, nil)
+}
+
+// ChangePassword changes one's password and signs all other devices out; im.Forbidden
+// where the old one is wrong.
+func (a *API) ChangePassword(ctx context.Context, old, fresh string) error {
+	return a.call(ctx, "PUT", "/v1/users/me/password", nil, map[string]string{"old": old, "new": fresh}, nil)
+}
+
+// DeleteAccount deletes one's account, for good, and signs all devices out.
+func (a *API) DeleteAccount(ctx context.Context) error {
+	return a.call(ctx, "DELETE", "/v1/users/me", nil, nil, nil)
+}
+
+// DisableUser takes an account out of use, or gives it back. It needs the service key
+// as the token.
+func (a *API) DisableUser(ctx context.Context, userID string, disabled bool) error {
+	return a.call(ctx, "PATCH", "/v1/service/users/"+url.PathEscape(userID), nil, map[string]bool{"disabled": disabled}, nil)
 }
 
 // NewUser is an account to be made by EnsureUsers.

@@ -95,7 +95,7 @@ var exchanges = []exchange{
 	},
 	{
 		"find users", func(ctx context.Context, a *API) (any, error) { return a.FindUsers(ctx, "bob") },
-		`GET /v1/users?query=bob `, 200, `{"users":[{"user_id":"u","username":"bob","nickname":"B"}]}`,
+		`GET /v1/users?limit=2&query=bob `, 200, `{"users":[{"user_id":"u","username":"bob","nickname":"B"}]}`,
 		`[{"user_id":"u","username":"bob","nickname":"B"}]`,
 	},
 	{

@@ -21,6 +21,11 @@ type Conversation struct {
 	ReadUpto       int64  // conversation seq
 	Unread         int    // exact up to 1,000
 	LastMessage    *imv1.Message
+
+	Muted, Pinned bool
+	Hidden        bool  // to be left out of lists
+	MarkedUnread  bool  // whatever has been read
+	ClearedUpto   int64 // nothing up to this conversation seq is shown
 }
 
 // ConversationPage is a page of the conversation list, newest first.
@@ -126,6 +131,11 @@ type conversationAnswer struct {
 		ReadUpto       number          `json:"read_upto"`
 		Unread         int             `json:"unread"`
 		LastMessage    json.RawMessage `json:"last_message"`
+		Muted          bool            `json:"muted"`
+		Pinned         bool            `json:"pinned"`
+		Hidden         bool            `json:"hidden"`
+		MarkedUnread   bool            `json:"marked_unread"`
+		ClearedUpto    number          `json:"cleared_upto"`
 	} `json:"conversations"`
 	Next       string `json:"next"`
 	InboxHead  number `json:"inbox_head"`
@@ -138,6 +148,7 @@ func (a *conversationAnswer) page() (ConversationPage, error) {
 		conversation := Conversation{
 			ConversationID: row.ConversationID, Type: row.Type, PeerID: row.PeerID, GroupID: row.Group.GroupID, GroupName: row.Group.Name,
 			Head: int64(row.Head), ReadUpto: int64(row.ReadUpto), Unread: row.Unread,
+			Muted: row.Muted, Pinned: row.Pinned, Hidden: row.Hidden, MarkedUnread: row.MarkedUnread, ClearedUpto: int64(row.ClearedUpto),
 		}
 		if len(row.LastMessage) > 0 && string(row.LastMessage) != "null" {
 			conversation.LastMessage = &imv1.Message{}

@@ -62,6 +62,7 @@ type Services struct {
 	Accounts  Accounts
 	Devices   Devices
 	Histories Histories
+	Relations Relations
 	Pipeline  Pipeline
 	Discovery Discovery
 	Tokens    Tokens

@@ -35,6 +35,11 @@ type Conversation struct {
 	Head           int64Text                               `json:"head" doc:"Highest conversation seq."`
 	ReadUpto       int64Text                               `json:"read_upto"`
 	Unread         int32                                   `json:"unread" doc:"Exact to 1,000."`
+	Muted          bool                                    `json:"muted,omitempty"`
+	Pinned         bool                                    `json:"pinned,omitempty"`
+	Hidden         bool                                    `json:"hidden,omitempty" doc:"Clients leave it out of their lists."`
+	MarkedUnread   bool                                    `json:"marked_unread,omitempty" doc:"Whatever has been read."`
+	ClearedUpto    int64Text                               `json:"cleared_upto,omitempty" doc:"Nothing up to this conversation seq is shown."`
 	LastMessage    *protoBody[imv1.Message, *imv1.Message] `json:"last_message,omitempty"`
 }
 
@@ -114,7 +119,9 @@ func (s *Server) viewsOf(ctx context.Context, userID, peerID string, from im.Lis
 func conversationOf(view im.ConversationView, userID string) (Conversation, error) {
 	shown := Conversation{
 		ConversationID: view.ID, Type: view.Type, PeerID: view.PeerID,
-		Head: int64Text(view.Head), ReadUpto: int64Text(view.ReadUpto), Unread: int32(view.Unread), //nolint:gosec // at most MaxUnread
+		Head: int64Text(view.Head), ReadUpto: int64Text(view.Mark.ReadUpto), Unread: int32(view.Unread), //nolint:gosec // at most MaxUnread
+		Muted: view.Mark.Muted.On(), Pinned: view.Mark.Pinned.On(), Hidden: view.Mark.Hidden.On(), MarkedUnread: view.Mark.Unread.On(),
+		ClearedUpto: int64Text(view.Mark.ClearedUpto),
 	}
 	if view.Type == im.Group {
 		group, err := groupOf(&view.Conversation)

@@ -36,7 +36,7 @@ func TestListingConversations(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.store.views[id] = []im.ConversationView{
-		{Conversation: im.Conversation{ID: bob, Type: im.Direct}, Head: 3, ReadUpto: 1, Unread: 2, PeerID: "bob", LastAtMs: 50, Last: &last},
+		{Conversation: im.Conversation{ID: bob, Type: im.Direct}, Head: 3, Mark: im.ReadMark{ReadUpto: 1}, Unread: 2, PeerID: "bob", LastAtMs: 50, Last: &last},
 		{Conversation: im.Conversation{ID: group, Type: im.Group, Key: "g", Settings: settings}, Head: 8, LastAtMs: 40, Present: true},
 	}
 	w.store.calls = nil

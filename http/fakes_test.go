@@ -47,6 +47,8 @@ type memoryStore struct {
 	marks     map[string][]im.ReadMark
 	heads     map[string]im.InboxHead
 	cursors   []im.Cursor
+	deleted   []im.EventRef // for everybody
+	relations []im.Relation
 }
 
 func newMemoryStore() *memoryStore {

@@ -49,7 +49,12 @@ func (s *Server) readHistory(ctx context.Context, in *historyQuery) (*answer[His
 	if err != nil {
 		return nil, err
 	}
+	marks, err := s.Histories.Marks(ctx, []im.ReadKey{{UserID: caller.UserID, ConversationID: in.ID}})
+	if err != nil {
+		return nil, wrap("read mark", err)
+	}
 	events, more, err := s.Histories.History(ctx, im.EventRange{
+		Viewer:         marks[0],
 		ConversationID: in.ID, After: in.After.value, Before: in.Before.value, Forward: in.After.given, Limit: limit, Stays: stays,
 	})
 	if err != nil {

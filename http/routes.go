@@ -51,6 +51,10 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.groupRoutes(api)
 	s.memberRoutes(api)
 	s.deviceRoutes(api)
+	s.viewRoutes(api)
+	s.contactRoutes(api)
+	s.blockRoutes(api)
+	s.accountRoutes(api)
 	s.roomRoutes(api)
 	if s.config.ServiceKey != "" {
 		s.serviceRoutes(api)

@@ -44,6 +44,12 @@ func (s *Server) serviceRoutes(api huma.API) {
 		"At most 1,000, made where missing, without a password; answered in the order asked."), s.ensureUsers)
 	register(s, api, operation("issue-tokens", http.MethodPost, "/v1/service/tokens", "Service", byServiceKey, "Sign a device in",
 		"What log-in answers, for a business that has accounts of its own."), s.issueTokens)
+	s.serviceAccountRoutes(api)
+}
+
+func (s *Server) serviceAccountRoutes(api huma.API) {
+	register(s, api, operation("disable-user", http.MethodPatch, "/v1/service/users/{id}", "Service", byServiceKey, "Disable an account, or enable it",
+		"Disabled: all devices are signed out and their connections closed (revoked); nobody logs in. The name stays taken."), s.disableUser)
 }
 
 func (s *Server) ensureUsers(ctx context.Context, in *request[newUsers]) (*answer[MadeUsers], error) {

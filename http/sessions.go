@@ -69,6 +69,9 @@ func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session
 	if err != nil {
 		return nil, err
 	}
+	if err := s.stillRight(ctx, &user, in.Body.DeviceID, &session); err != nil {
+		return nil, err
+	}
 	return reply(session), nil
 }
 
@@ -99,7 +102,7 @@ func (s *Server) checkPassword(ctx context.Context, name, password string) (im.U
 		return im.User{}, err
 	case !right || user.ID == "":
 		return im.User{}, im.Errorf(im.Unauthenticated, "the username or the password is wrong")
-	case user.Disabled:
+	case user.Disabled: // of one that is deleted no password is right
 		return im.User{}, im.Errorf(im.Forbidden, "the account is disabled")
 	}
 	return user, nil

@@ -19,6 +19,21 @@ type Accounts interface {
 	// each name and whether it was made now, in the order asked; a name asked
 	// twice is made once.
 	EnsureUsers(ctx context.Context, users []im.User) ([]im.User, []bool, error)
+	// UsersByPrefix returns up to limit users whose names begin with a prefix, by
+	// name, behind a name.
+	UsersByPrefix(ctx context.Context, prefix, after string, limit int) ([]im.User, error)
+	// ChangeAccount changes an account; im.ErrNotFound when there is none. One that is
+	// deleted stays so.
+	ChangeAccount(ctx context.Context, userID string, change im.AccountChange) error
+}
+
+// Relations reads what users have to do with each other.
+type Relations interface {
+	// Relations returns the relations for keys, one for each, in the order asked.
+	Relations(ctx context.Context, keys []im.RelationKey) ([]im.Relation, error)
+	// RelationsOf returns up to limit relations of a user behind that with a peer, in
+	// an order that does not change.
+	RelationsOf(ctx context.Context, userID, afterPeer string, limit int) ([]im.Relation, error)
 }
 
 // Devices keeps users' devices and their refresh families.
@@ -64,6 +79,14 @@ type Histories interface {
 	// History returns message events of a range, ascending, and whether there
 	// are more in the direction of the range.
 	History(ctx context.Context, r im.EventRange) ([]im.Event, bool, error)
+	// Marks returns how far users have read, and how they see, conversations; one for
+	// each key, in the order asked.
+	Marks(ctx context.Context, keys []im.ReadKey) ([]im.ReadMark, error)
+	// EventsByID returns the events with these ids, in any order; those that are not
+	// stored are left out.
+	EventsByID(ctx context.Context, ids []int64) ([]im.Event, error)
+	// Deleted returns those of some places that a user has deleted for themselves.
+	Deleted(ctx context.Context, userID string, refs []im.EventRef) ([]im.EventRef, error)
 	// ReadMarksOf returns the marks of all present members of a conversation.
 	ReadMarksOf(ctx context.Context, conversationID string) ([]im.ReadMark, error)
 	// Heads returns where users' inboxes end, one for each id.

@@ -14,9 +14,6 @@ import (
 	"github.com/im-transfer/im"
 )
 
-// maxNicknameBytes bounds a nickname.
-const maxNicknameBytes = 128
-
 type registration struct {
 	Username string `json:"username" doc:"1 to 64 of a-z 0-9 . _ -; capitals are lowered."`
 	Password string `json:"password" doc:"8 to 128 bytes."`
@@ -29,18 +26,32 @@ type userIDBody struct {
 
 // UserProfile is what any user may know of another.
 type UserProfile struct {
-	UserID   string `json:"user_id"`
-	Username string `json:"username"`
-	Nickname string `json:"nickname,omitempty"`
+	UserID       string `json:"user_id"`
+	Username     string `json:"username"`
+	Nickname     string `json:"nickname,omitempty"`
+	AvatarFileID string `json:"avatar_file_id,omitempty"`
+	Bio          string `json:"bio,omitempty"`
+	Deleted      bool   `json:"deleted,omitempty" doc:"The account is gone; of it there is only the id."`
+}
+
+// profileOf is what any user may know of one.
+func profileOf(u *im.User) UserProfile {
+	if u.Deleted {
+		return UserProfile{UserID: u.ID, Deleted: true}
+	}
+	return UserProfile{UserID: u.ID, Username: u.Username, Nickname: u.Nickname, AvatarFileID: u.AvatarFileID, Bio: u.Bio}
 }
 
 type userQuery struct {
-	Query string `query:"query" doc:"A username, exactly; capitals are lowered."`
+	Query  string `query:"query" doc:"A user_id, or the beginning of a username; capitals are lowered."`
+	Cursor string `query:"cursor" doc:"The next of the page before."`
+	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
 }
 
 // UserList is the answer to a search.
 type UserList struct {
-	Users []UserProfile `json:"users"`
+	Users []UserProfile `json:"users" nullable:"false" doc:"By username, but the one with just this id first."`
+	Next  string        `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
 }
 
 type userPath struct {
@@ -53,9 +64,9 @@ func (s *Server) userRoutes(api huma.API) {
 	create.DefaultStatus = http.StatusCreated
 	register(s, api, create, s.createUser)
 	register(s, api, operation("find-users", http.MethodGet, "/v1/users", "Users", byToken,
-		"Find users", "The user of a name, or none."), s.findUsers)
+		"Find users", "By id, or by the beginning of their names; disabled accounts are not found."), s.findUsers)
 	register(s, api, operation("get-user", http.MethodGet, "/v1/users/{id}", "Users", byToken,
-		"Read a profile", "What a user is called."), s.readProfile)
+		"Read a profile", "What others see of a user; me is oneself."), s.readProfile)
 }
 
 func (s *Server) createUser(ctx context.Context, in *request[registration]) (*answer[userIDBody], error) {
@@ -88,21 +99,47 @@ func (s *Server) createUser(ctx context.Context, in *request[registration]) (*an
 	return reply(userIDBody{user.ID}), nil
 }
 
+// findUsers shows who has the id first, on the first page, and then those whose names
+// begin so, by name: the one with just this name is the first of them.
 func (s *Server) findUsers(ctx context.Context, in *userQuery) (*answer[UserList], error) {
 	list := UserList{Users: []UserProfile{}}
-	name, ok := im.NormalUsername(in.Query)
+	limit, err := pageLimit(in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	after, err := base64URL.DecodeString(in.Cursor)
+	if err != nil {
+		return nil, invalid("the cursor is not one of ours")
+	}
+	if in.Cursor == "" && im.ValidID(in.Query) {
+		users, err := s.Accounts.UsersByID(ctx, []string{in.Query})
+		if err != nil {
+			return nil, fmt.Errorf("look up user: %w", err)
+		}
+		list.add(users)
+	}
+	prefix, ok := im.NormalUsername(in.Query)
 	if !ok {
 		return reply(list), nil
 	}
-	user, err := s.Accounts.UserByName(ctx, name)
-	switch {
-	case errors.Is(err, im.ErrNotFound), err == nil && user.Disabled:
-	case err != nil:
-		return nil, fmt.Errorf("look up user name: %w", err)
-	default:
-		list.Users = append(list.Users, UserProfile{UserID: user.ID, Username: user.Username, Nickname: user.Nickname})
+	users, err := s.Accounts.UsersByPrefix(ctx, prefix, string(after), limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("search users: %w", err)
 	}
+	if len(users) > limit {
+		users = users[:limit]
+		list.Next = base64URL.EncodeToString([]byte(users[limit-1].Username))
+	}
+	list.add(users)
 	return reply(list), nil
+}
+
+func (l *UserList) add(users []im.User) {
+	for i := range users {
+		if !users[i].Disabled {
+			l.Users = append(l.Users, profileOf(&users[i]))
+		}
+	}
 }
 
 // newUser checks what the client says of a user and gives them an id.
@@ -111,8 +148,8 @@ func (s *Server) newUser(name, nickname string) (im.User, error) {
 	if !ok {
 		return im.User{}, invalid("a username has 1 to 64 of a-z 0-9 . _ -")
 	}
-	if len(nickname) > maxNicknameBytes || !utf8.ValidString(nickname) || strings.ContainsFunc(nickname, control) {
-		return im.User{}, invalid("a nickname has at most %d bytes and no control characters", maxNicknameBytes)
+	if len(nickname) > im.MaxNicknameBytes || !utf8.ValidString(nickname) || strings.ContainsFunc(nickname, control) {
+		return im.User{}, invalid("a nickname has at most %d bytes and no control characters", im.MaxNicknameBytes)
 	}
 	return im.User{ID: im.NewID(), Username: username, Nickname: nickname, CreatedAtMs: s.nowMs()}, nil
 }
@@ -142,11 +179,14 @@ func taken(username string) error {
 }
 
 func (s *Server) readProfile(ctx context.Context, in *userPath) (*answer[UserProfile], error) {
+	if in.ID == "me" {
+		in.ID = callerOf(ctx).UserID
+	}
 	user, err := s.userByID(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return reply(UserProfile{user.ID, user.Username, user.Nickname}), nil
+	return reply(profileOf(&user)), nil
 }
 
 // userByID returns a user; im.NotFound for an id that is nobody's.

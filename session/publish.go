@@ -188,7 +188,8 @@ func (p *publisher) forget() {
 // publishBytes is about what a publish takes on the stream.
 func publishBytes(p *imv1.Publish) int {
 	return 64 + len(p.UserId) + len(p.DeviceId) + len(p.GetSend()) + len(p.GetRead()) + len(p.GetSignal()) + len(p.GetChange()) +
-		len(p.GetRoom()) + len(p.GetVouched().GetSend()) + len(p.GetVouched().GetSignal())
+		len(p.GetRoom()) + len(p.GetVouched().GetSend()) + len(p.GetVouched().GetSignal()) +
+		len(p.GetOwn()) + len(p.GetBlock())
 }
 
 // publish hands a request to the link. While too much is unanswered, or no transfer

@@ -57,6 +57,10 @@ func (b *batch) origins() []*imv1.Origin {
 		origins = append(origins, command.Origin)
 	}
 	for _, envelope := range b.envelopes {
+		if own := envelope.GetOwn(); own != nil {
+			origins = append(origins, own.Origin)
+			continue
+		}
 		origins = append(origins, envelope.GetRead().GetOrigin())
 	}
 	return origins
@@ -95,6 +99,19 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 		read.Origin = origin
 		b := reads.of(partition)
 		b.envelopes = append(b.envelopes, &imv1.InboxEnvelope{What: &imv1.InboxEnvelope_Read{Read: read}})
+	case *imv1.Publish_Block:
+		command, err := s.blockCommand(p, what.Block)
+		if err != nil {
+			return err
+		}
+		return s.acceptCommand(command, origin, commands)
+	case *imv1.Publish_Own:
+		own, err := s.ownCommand(p, what.Own)
+		if err != nil {
+			return err
+		}
+		own.Origin = origin
+		return s.acceptOwn(own, reads)
 	case *imv1.Publish_Change:
 		command, err := s.changeCommand(p, what.Change)
 		if err != nil {
@@ -132,6 +149,21 @@ func (s *Server) acceptCommand(command *imv1.Command, origin *imv1.Origin, comma
 	command.Origin = origin
 	b := commands.of(partition)
 	b.commands = append(b.commands, command)
+	return nil
+}
+
+// acceptOwn puts a command into the batch of its user's inbox partition, as
+// acceptCommand does.
+func (s *Server) acceptOwn(own *imv1.OwnCommand, batches *batches) error {
+	partition := im.Partition(own.UserId, s.config.InboxPartitions)
+	if wait := s.limits.wait(own.UserId, s.now(), s.policy.Load()); wait > 0 {
+		return im.Retry(im.RateLimited, wait, "too many requests")
+	}
+	if err := s.admit(TopicInbox, partition); err != nil {
+		return err
+	}
+	b := batches.of(partition)
+	b.envelopes = append(b.envelopes, &imv1.InboxEnvelope{What: &imv1.InboxEnvelope_Own{Own: own}})
 	return nil
 }
 

@@ -24,6 +24,13 @@ type inboxCommit struct {
 	asked    bool  // for the users that were missing
 	unsure   []int // of planned: receipts that may be older than what was told
 
+	items   []*ownItem  // what concerns their users alone
+	blocks  []int       // of planned: events that block a user, or no longer
+	effects []ownEffect // what entries make of their users' state
+	tells   []tell      // what others are told of that; the first of them
+	again   int         // ... are those of the round
+	told    toldContacts
+
 	commit   im.InboxCommit
 	receipts *receipts
 	stamped  bool
@@ -54,7 +61,7 @@ func (b *inbox) prepare(c *inboxCommit) (ready bool, err error) {
 	for _, envelope := range c.batch.envelopes {
 		entries += len(envelope.UserIds)
 	}
-	c.planned, c.reads = make([]plannedEntry, 0, entries), nil
+	c.planned, c.reads, c.items, c.blocks = make([]plannedEntry, 0, entries), nil, nil, nil
 	var missing []string
 	find := func(id string) *inboxUser {
 		user := b.users[id]
@@ -68,11 +75,24 @@ func (b *inbox) prepare(c *inboxCommit) (ready bool, err error) {
 			c.reads = append(c.reads, &readDone{command: read, reader: find(read.UserId)})
 			continue
 		}
+		if own := envelope.GetOwn(); own != nil {
+			c.items = append(c.items, &ownItem{command: own, user: find(own.UserId)})
+			continue
+		}
+		if told := envelope.GetContact(); told != nil {
+			for _, id := range envelope.UserIds {
+				c.items = append(c.items, &ownItem{told: told, user: find(id)})
+			}
+			continue
+		}
 		entry, err := inboxEntry(envelope)
 		if err != nil {
 			return false, err
 		}
 		for _, id := range envelope.UserIds {
+			if entry.Kind == im.KindContact {
+				c.blocks = append(c.blocks, len(c.planned))
+			}
 			c.planned = append(c.planned, plannedEntry{user: find(id), envelope: envelope, entry: entry})
 		}
 	}
@@ -119,6 +139,9 @@ func (b *inbox) carryOut(ctx context.Context, c *inboxCommit) error {
 		}
 		c.atMs, c.written = b.server.now().UnixMilli(), map[*inboxUser]bool{}
 		c.stamp()
+		if err := b.settleOwn(c); err != nil { // the plan is made again
+			return err
+		}
 		c.stamped = true
 	}
 	im.CrashPoint(im.CrashBeforeInboxCommit)
@@ -150,6 +173,7 @@ func (b *inbox) finish(c *inboxCommit) error {
 	b.push(c)
 	im.CrashPoint(im.CrashPushed)
 	b.finishReads(c)
+	b.answerOwn(c)
 	b.answerAcks(c.acks)
 	if c.batch.from == nil {
 		return nil
@@ -279,8 +303,10 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 	}
 	for i := range c.planned {
 		p := &c.planned[i]
-		_, in := stored[im.EntryKey{UserID: p.user.id, EventID: p.entry.EventID}]
-		p.dropped = p.dropped || in && !written[p.user.id] && !c.written[p.user]
+		seq, in := stored[im.EntryKey{UserID: p.user.id, EventID: p.entry.EventID}]
+		if in && !p.dropped && !written[p.user.id] && !c.written[p.user] {
+			p.dropped, p.seq = true, seq
+		}
 	}
 	for i := range c.planned {
 		if p := &c.planned[i]; written[p.user.id] {
@@ -288,7 +314,7 @@ func (b *inbox) reconcile(c *inboxCommit, heads []im.InboxHead, stored map[im.En
 		}
 	}
 	c.stamp()
-	return true, nil
+	return true, b.settleOwn(c)
 }
 
 func allTrue(of map[string]bool) bool {

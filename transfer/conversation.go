@@ -102,7 +102,7 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 // makes reports whether a command may make its group or room, or else change it.
 func makes(c *imv1.Command) bool { return c.GroupId != "" || c.RoomId != "" }
 
-// catchUp brings the state of a group or room, as it was projected last, up to its
+// catchUp brings the state of a conversation, as it was projected last, up to its
 // events: who stored the last ones may have died before it projected them.
 func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
 	var effects []*effect
@@ -123,7 +123,10 @@ func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
 			return err
 		}
 	default:
-		return nil
+		var err error
+		if effects, err = c.applyChanges(); err != nil {
+			return err
+		}
 	}
 	return s.projectEffects(ctx, effects)
 }

@@ -42,6 +42,9 @@ type effect struct {
 // effectOf works out what an event makes of the conversation as it is before it.
 // The body is a membership that resolve has made.
 func (c *conversation) effectOf(e *im.Event) (*effect, error) {
+	if e.Kind == im.KindContact {
+		return c.blockEffect(e)
+	}
 	var membership imv1.Membership
 	if err := membership.UnmarshalVT(e.Body); err != nil {
 		return nil, fmt.Errorf("decode membership %d of %s: %w", e.Seq, e.ConversationID, err)

@@ -145,7 +145,7 @@ func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 			b.next = newCommit(batch)
 		case c := <-b.committed:
 			if err = b.finish(c); err == nil {
-				b.issue(work, c.receipts)
+				b.issue(work, c)
 			}
 		case l := <-b.loaded:
 			err = b.settle(l)

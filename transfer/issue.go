@@ -22,12 +22,13 @@ const (
 type dueReceipts struct {
 	reads  map[im.ReadKey]bool
 	users  map[string]bool
+	tells  map[im.RelationKey]bool  // wishes of which the peers have not been told
 	issues map[im.ReadKey]time.Time // when a read receipt was issued last, newest only
 	out    bool                     // a round's delivered receipts are on their way
 }
 
 func newDueReceipts() dueReceipts {
-	return dueReceipts{reads: map[im.ReadKey]bool{}, users: map[string]bool{}, issues: map[im.ReadKey]time.Time{}}
+	return dueReceipts{reads: map[im.ReadKey]bool{}, users: map[string]bool{}, tells: map[im.RelationKey]bool{}, issues: map[im.ReadKey]time.Time{}}
 }
 
 func (d *dueReceipts) acked(userID string) { d.users[userID] = true }
@@ -39,6 +40,7 @@ type receipts struct {
 	packs     []im.Pack     // for the others' inbox partitions
 	marks     []im.ReadMark // these and cursors say that the packs are out
 	cursors   []im.Cursor
+	notes     []im.Relation // as marks
 	sending   *publication
 	err       error
 }
@@ -49,6 +51,7 @@ func (r *receipts) full() bool { return r != nil && len(r.packs) >= maxUnissued 
 type round struct {
 	reads     []dueRead
 	delivered []dueDelivery
+	contacts  []im.RelationKey
 }
 
 type dueRead struct {
@@ -81,6 +84,14 @@ func (b *inbox) takeRound() (r round) {
 		if len(r.reads) == maxDueUsers {
 			break
 		}
+	}
+	for key := range b.due.tells {
+		if len(r.contacts) == maxDueUsers {
+			b.arm(time.Millisecond)
+			break
+		}
+		delete(b.due.tells, key)
+		r.contacts = append(r.contacts, key)
 	}
 	if !b.due.out {
 		b.takeDelivered(&r)
@@ -128,11 +139,14 @@ func (b *inbox) noteReads(c *inboxCommit) {
 // committed with the rest; without one they go into the queue on a goroutine of
 // their own, one lot after the other, and nothing else waits for its confirms: who
 // takes the partition over finds in the marks and cursors what was not told.
-func (b *inbox) issue(ctx context.Context, r *receipts) {
+func (b *inbox) issue(ctx context.Context, c *inboxCommit) {
+	r := c.receipts
 	if b.outbox {
 		b.told(r)
 		return
 	}
+	b.holdTells(c)
+	r.packs, r.notes = append(r.packs, c.told.packs...), c.told.notes
 	if len(r.packs)+len(r.marks)+len(r.cursors)+len(r.delivered) == 0 {
 		return
 	}
@@ -141,8 +155,20 @@ func (b *inbox) issue(ctx context.Context, r *receipts) {
 	}
 	u := b.unissued
 	u.packs, u.marks, u.cursors = append(u.packs, r.packs...), append(u.marks, r.marks...), append(u.cursors, r.cursors...)
-	u.delivered = append(u.delivered, r.delivered...)
+	u.delivered, u.notes = append(u.delivered, r.delivered...), append(u.notes, r.notes...)
 	b.send(ctx)
+}
+
+// holdTells leaves what contacts are to be told for later where too much has not gone
+// out: the rows say that it is due.
+func (b *inbox) holdTells(c *inboxCommit) {
+	if !b.unissued.full() {
+		return
+	}
+	for _, note := range c.told.notes {
+		b.due.tells[note.RelationKey] = true
+	}
+	c.told = toldContacts{}
 }
 
 // send sends what waits, unless something is on its way.
@@ -165,7 +191,7 @@ func (b *inbox) sendReceipts(ctx context.Context, r *receipts) error {
 		return err
 	}
 	im.CrashPoint(im.CrashReceiptsPublished)
-	late := im.InboxCommit{Marks: r.marks, Cursors: r.cursors}
+	late := im.InboxCommit{Marks: r.marks, Cursors: r.cursors, Own: im.OwnState{Relations: r.notes}}
 	if late.Empty() {
 		return nil
 	}
@@ -195,7 +221,7 @@ func (b *inbox) told(r *receipts) {
 			b.due.acked(r.delivered[i].user.id)
 		}
 	}
-	if len(b.due.reads)+len(b.due.users) > 0 {
+	if len(b.due.reads)+len(b.due.users)+len(b.due.tells) > 0 {
 		b.armReceipts()
 	}
 }
@@ -210,6 +236,7 @@ func (b *inbox) armReceipts() {
 type owedReceipts struct {
 	marks   []im.ReadMark
 	cursors []im.Cursor
+	tells   []im.RelationKey
 	err     error
 }
 
@@ -219,6 +246,9 @@ func (b *inbox) loadOwed(ctx context.Context) *owedReceipts {
 	o.err = b.server.retry(ctx, b.log, func(ctx context.Context) (err error) {
 		if o.marks, o.cursors, err = b.store.DueReceipts(ctx, b.partition, b.server.config.InboxPartitions); err != nil {
 			return fmt.Errorf("load due receipts: %w", err)
+		}
+		if o.tells, err = b.store.DueRelations(ctx, b.partition, b.server.config.InboxPartitions); err != nil {
+			return fmt.Errorf("load due relations: %w", err)
 		}
 		return nil
 	})
@@ -233,7 +263,10 @@ func (b *inbox) owe(o *owedReceipts) error {
 	for _, c := range o.cursors {
 		b.due.acked(c.UserID)
 	}
-	if len(o.marks)+len(o.cursors) > 0 {
+	for _, key := range o.tells {
+		b.due.tells[key] = true
+	}
+	if len(o.marks)+len(o.cursors)+len(o.tells) > 0 {
 		b.armReceipts()
 	}
 	return o.err

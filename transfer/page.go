@@ -105,19 +105,28 @@ func (s *Server) render(ctx context.Context, userID string, entries []storedEntr
 	if err != nil {
 		return err
 	}
+	deleted, err := s.deletedFor(ctx, userID, refs, marks, mark)
+	if err != nil {
+		return err
+	}
 	total := 0
 	for _, e := range entries {
 		var encoded []byte
 		if e.MessageID == 0 {
 			encoded = append(appendString(appendInt(nil, entrySeq, e.seq), entryKind, string(e.Kind)), e.Data...)
 		} else {
-			event, ok := events[im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}]
+			ref := im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}
+			event, ok := events[ref]
 			if !ok {
 				return fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
 			}
 			encoded = appendInt(make([]byte, 0, len(event.Body)+entryRoom), entrySeq, e.seq)
 			hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto
-			encoded = append(appendEventEntry(encoded, event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
+			if deleted[ref] && event.Kind == im.KindMessage {
+				encoded = append(appendDeletedEntry(encoded, event, e.atMs, hasRead), e.Data...)
+			} else {
+				encoded = append(appendEventEntry(encoded, event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
+			}
 		}
 		if total += len(encoded); maxBytes > 0 && total > maxBytes && len(reply.Entries) > 0 {
 			return nil
@@ -145,6 +154,53 @@ func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []
 		return nil, nil, fmt.Errorf("read marks: %w", err)
 	}
 	return events, marks, nil
+}
+
+// deletedFor returns which events a user has cleared or deleted. It asks the store only
+// where a mark says that there can be some.
+func (s *Server) deletedFor(ctx context.Context, userID string, refs []im.EventRef, marks []im.ReadMark, of map[string]int) (map[im.EventRef]bool, error) {
+	var deleted map[im.EventRef]bool
+	var doubtful []im.EventRef
+	add := func(ref im.EventRef) {
+		if deleted == nil {
+			deleted = map[im.EventRef]bool{}
+		}
+		deleted[ref] = true
+	}
+	for _, ref := range refs {
+		switch mark := &marks[of[ref.ConversationID]]; {
+		case ref.Seq <= mark.ClearedUpto:
+			add(ref)
+		case ref.Seq <= mark.DeletedUpto:
+			doubtful = append(doubtful, ref)
+		}
+	}
+	if len(doubtful) == 0 {
+		return deleted, nil
+	}
+	found, err := s.store.Deleted(ctx, userID, doubtful)
+	if err != nil {
+		return nil, fmt.Errorf("read deletes: %w", err)
+	}
+	for _, ref := range found {
+		add(ref)
+	}
+	return deleted, nil
+}
+
+// appendDeletedEntry encodes the entry of a message that its user has deleted for
+// themselves: without what it said.
+func appendDeletedEntry(b []byte, e *im.Event, atMs int64, hasRead bool) []byte {
+	kind, _ := im.ConversationTypeOf(e.ConversationID)
+	var room [messageRoom]byte
+	shown := appendInt(appendMessage(room[:0], &imv1.Event{
+		Id: e.ID, ConversationId: e.ConversationID, ConversationType: string(kind), Seq: e.Seq, SenderId: e.SenderID, AtMs: e.AtMs,
+	}, false), messageDeleted, 1)
+	b = appendInt(appendString(b, entryKind, string(e.Kind)), entryAtMs, atMs)
+	if hasRead {
+		b = appendInt(b, entryHasRead, 1)
+	}
+	return protowire.AppendBytes(protowire.AppendTag(b, entryMessage, protowire.BytesType), shown)
 }
 
 func appendEventEntry(b []byte, e *im.Event, atMs int64, hasRead, own bool) []byte {

@@ -11,10 +11,16 @@ import (
 // isChange reports whether a command changes who is in its conversation, or how that
 // is set: what follows it there is judged once it has taken place. So a plan holds at
 // most one change of a conversation, as its last.
-func (p *pending) isChange() bool { return p.command.Kind == string(im.KindMembership) }
+func (p *pending) isChange() bool {
+	return p.command.Kind == string(im.KindMembership) || isBlock(p.command.Kind)
+}
 
 // resolve judges a change and keeps the membership that it becomes.
 func (p *pending) resolve(nowMs int64) error {
+	if isBlock(p.command.Kind) {
+		p.body = p.command.Body
+		return p.conversation.judgeBlock(p.command)
+	}
 	membership, err := p.conversation.resolve(p.command, p.exists, nowMs)
 	if err != nil {
 		return err
@@ -38,7 +44,7 @@ func (s *sequencer) loadUsers(ctx context.Context, batch []*pending) error {
 	var ids []string
 	var asking []*pending
 	for _, p := range batch {
-		if !p.isChange() || p.settled() || p.exists != nil {
+		if !p.isChange() || isBlock(p.command.Kind) || p.settled() || p.exists != nil {
 			continue
 		}
 		wanted := &imv1.Membership{}

@@ -123,8 +123,11 @@ func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, a
 
 // appendShown encodes an event as entries show it, and says in which field.
 func appendShown(b []byte, e *imv1.Event, own bool) (protowire.Number, []byte) {
-	if im.Kind(e.Kind) == im.KindMembership {
+	switch im.Kind(e.Kind) {
+	case im.KindMembership:
 		return entryMembership, appendMembership(b, e)
+	case im.KindContact:
+		return entryContact, append(b, e.Body...)
 	}
 	return entryMessage, appendMessage(b, e, own)
 }
@@ -139,6 +142,7 @@ const (
 	entryHasRead    = 4
 	entryMessage    = 5
 	entryMembership = 10
+	entryContact    = 13
 	entryLate       = 15
 
 	membershipConversationID  = 1
@@ -152,6 +156,7 @@ const (
 	messageSentAtMs         = 8
 	messageExpiresAtMs      = 10
 	messageVersion          = 11
+	messageDeleted          = 13
 	messageSenderDeviceID   = 15
 	messageClientMsgID      = 16
 )

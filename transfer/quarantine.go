@@ -202,7 +202,7 @@ func (s *Server) missing(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	left := &imv1.InboxPack{}
 	for _, envelope := range envelopes {
-		if envelope.GetRead() == nil {
+		if envelope.GetEvent() != nil || envelope.GetReceipt() != nil { // the others find out by themselves
 			if envelope.UserIds, err = s.withoutEntry(ctx, envelope); err != nil {
 				return nil, err
 			}
@@ -253,6 +253,9 @@ func late(item *im.Quarantined) ([]byte, error) {
 			}
 			if receipt := envelope.GetReceipt(); receipt != nil {
 				receipt.Late = true
+			}
+			if told := envelope.GetContact(); told != nil {
+				told.Late = true
 			}
 		}
 		return (&imv1.InboxPack{Envelopes: envelopes}).MarshalVT()

@@ -14,7 +14,7 @@ import (
 	"github.com/im-transfer/im/transfer"
 )
 
-func encoded(t *testing.T, pack interface{ MarshalVT() ([]byte, error) }) []byte {
+func encoded(t testing.TB, pack interface{ MarshalVT() ([]byte, error) }) []byte {
 	t.Helper()
 	body, err := pack.MarshalVT()
 	must(t, err)

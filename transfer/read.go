@@ -54,6 +54,9 @@ func (b *inbox) planReceipts(ctx context.Context, c *inboxCommit) error {
 	if err := b.planReads(ctx, c); err != nil {
 		return err
 	}
+	if err := b.planOwn(ctx, c); err != nil {
+		return err
+	}
 	if b.outbox {
 		c.commit.Packs = c.receipts.packs
 		c.commit.Marks = append(c.commit.Marks, c.receipts.marks...)
@@ -182,25 +185,33 @@ func (b *inbox) issueRead(reader *inboxUser, state *im.ConversationState, mark *
 
 // addPack puts a receipt for another user on its way to their inbox partition.
 func (b *inbox) addPack(r *receipts, receipt *imv1.ReceiptEvent, userID string) error {
-	q := im.Partition(userID, b.server.config.InboxPartitions)
-	pack := &imv1.InboxPack{Envelopes: []*imv1.InboxEnvelope{{
+	pack, err := b.packTo(&imv1.InboxEnvelope{
 		What: &imv1.InboxEnvelope_Receipt{Receipt: receipt}, UserIds: []string{userID},
-	}}}
-	body, err := pack.MarshalVT()
+	})
 	if err != nil {
-		return fmt.Errorf("encode a receipt: %w", err)
+		return err
 	}
-	out := im.Pack{Partition: q, Body: body}
+	r.packs = append(r.packs, pack)
+	return nil
+}
+
+// packTo makes the pack of an envelope for one other user.
+func (b *inbox) packTo(envelope *imv1.InboxEnvelope) (im.Pack, error) {
+	q := im.Partition(envelope.UserIds[0], b.server.config.InboxPartitions)
+	body, err := (&imv1.InboxPack{Envelopes: []*imv1.InboxEnvelope{envelope}}).MarshalVT()
+	if err != nil {
+		return im.Pack{}, fmt.Errorf("encode what another user is told: %w", err)
+	}
+	pack := im.Pack{Partition: q, Body: body}
 	if b.outbox {
 		id, err := b.ids.ids.Next()
 		if err != nil { // the plan is made again with a longer term
-			return fmt.Errorf("name a receipt's commit: %w", err)
+			return im.Pack{}, fmt.Errorf("name the commit of what another user is told: %w", err)
 		}
 		// Negative, for conversation partitions name their commits by the same ids.
-		out.Ref = im.PackRef{Commit: -id, Partition: q}
+		pack.Ref = im.PackRef{Commit: -id, Partition: q}
 	}
-	r.packs = append(r.packs, out)
-	return nil
+	return pack, nil
 }
 
 func receiptEntry(r *imv1.ReceiptEvent) (im.InboxEntry, error) {

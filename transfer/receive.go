@@ -122,7 +122,8 @@ func decodePack(body []byte) ([]*imv1.InboxEnvelope, error) {
 		return nil, fmt.Errorf("decode a pack: %w", err)
 	}
 	for _, envelope := range pack.Envelopes {
-		if envelope.GetRead() == nil && envelope.GetEvent() == nil && envelope.GetReceipt() == nil {
+		if envelope.GetRead() == nil && envelope.GetEvent() == nil && envelope.GetReceipt() == nil &&
+			envelope.GetOwn().GetChange() == nil && envelope.GetContact() == nil {
 			return nil, errors.New("decode a pack: an envelope without content")
 		}
 	}

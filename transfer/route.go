@@ -19,7 +19,7 @@ type route struct {
 // seq. They are worked out once for all messages between two changes.
 func (p *pending) routes(partitions int) ([]route, error) {
 	c := p.conversation
-	if p.event.Kind == im.KindMembership || p.stays != nil || p.event.Seq <= c.changed {
+	if p.event.Kind == im.KindMembership || p.event.Kind == im.KindContact || p.stays != nil || p.event.Seq <= c.changed {
 		recipients, err := p.recipients()
 		return routesOf(recipients, partitions), err
 	}
@@ -32,6 +32,9 @@ func (p *pending) routes(partitions int) ([]route, error) {
 // recipients returns the stays that an event goes to. A request to be let into a group
 // concerns those who can answer it, and a refusal whoever had asked, too.
 func (p *pending) recipients() ([]im.Member, error) {
+	if p.event.Kind == im.KindContact {
+		return []im.Member{{UserID: p.event.SenderID}}, nil
+	}
 	members := p.stays
 	if members == nil {
 		members = staysWith(p.conversation.Members, p.event.Seq)

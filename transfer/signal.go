@@ -130,6 +130,9 @@ func (s *Server) signalMembers(ctx context.Context, r signalRequest) ([]string, 
 	for _, m := range states[0].Members {
 		ids = append(ids, m.UserID)
 		among = among || m.UserID == r.userID
+		if m.Blocked && m.UserID == r.userID {
+			return nil, im.Errorf(im.Forbidden, "the signal is refused")
+		}
 	}
 	if !among {
 		return nil, im.Errorf(im.NotFound, "no such conversation")

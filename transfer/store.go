@@ -58,7 +58,7 @@ type InboxStore interface {
 	// CommitInbox writes an inbox commit. Unique is (user, first seq) of a block
 	// and, in a store without an outbox, (user, event id). Marks and cursors
 	// only rise, column by column; with a store that has an outbox all of it is
-	// one transaction.
+	// one transaction. Own state, part by part, is written only where it is newer.
 	CommitInbox(ctx context.Context, commit *im.InboxCommit) error
 	// FindEntries returns those keys that are in an inbox, with their seq. A
 	// store with an outbox, which needs no event index, may search the newest
@@ -79,9 +79,21 @@ type MarkStore interface {
 	// mark or a cursor above its receipted value: work that a former owner left.
 	DueReceipts(ctx context.Context, partition, n int) (marks []im.ReadMark, cursors []im.Cursor, err error)
 	// Unread counts the counted events of others above each mark's ReadUpto and
-	// within the user's stays, up to im.MaxUnread; one for each, in the order
-	// asked.
+	// within the user's stays that the user has neither cleared nor deleted, up to
+	// im.MaxUnread; one for each, in the order asked.
 	Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
+}
+
+// OwnStore reads what CommitInbox keeps of users' own state.
+type OwnStore interface {
+	// Deleted returns those of some places that a user has deleted for themselves,
+	// each once.
+	Deleted(ctx context.Context, userID string, refs []im.EventRef) ([]im.EventRef, error)
+	// Relations returns the relations for keys, one for each, in the order asked.
+	Relations(ctx context.Context, keys []im.RelationKey) ([]im.Relation, error)
+	// DueRelations returns the relations of the users of an inbox partition of n of
+	// whose newest wish the peer has not been told: work that a former owner left.
+	DueRelations(ctx context.Context, partition, n int) ([]im.RelationKey, error)
 }
 
 // SweepStore forgets what inboxes are not kept for any longer.
@@ -147,6 +159,7 @@ type Store interface {
 	InboxStore
 	SweepStore
 	MarkStore
+	OwnStore
 	TermStore
 	LoginStore
 	PackStore

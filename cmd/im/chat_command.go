@@ -17,6 +17,17 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /history [N]               the last N messages (20)
 /list                      your conversations, newest first
 /read                      mark the conversation as read
+/contacts                  your contacts, and who has asked whom
+/ask USER [TEXT]           ask someone to be a contact
+/accept USER, /refuse USER answer who has asked you
+/forget USER               end being contacts, or take your request back
+/remark USER [NAME]        what you call a contact
+/block USER, /unblock USER take no messages of someone, or take them again
+/mute, /unmute             let the conversation wake no device of yours, or let it
+/delete [N]                take the last N messages (1) out of your own view
+/clear                     take all of them out of your own view
+/nick NAME                 your nickname
+/password OLD NEW          change your password; other devices are signed out
 /devices                   your devices that are signed in
 /name NAME                 give this device a name
 /signout DEVICE            sign a device of yours out; "others": all but this one
@@ -43,6 +54,20 @@ const (
 	verbHistory  chatVerb = "history"
 	verbList     chatVerb = "list"
 	verbRead     chatVerb = "read"
+	verbContacts chatVerb = "contacts"
+	verbAsk      chatVerb = "ask"
+	verbAccept   chatVerb = "accept"
+	verbRefuse   chatVerb = "refuse"
+	verbForget   chatVerb = "forget"
+	verbRemark   chatVerb = "remark"
+	verbBlock    chatVerb = "block"
+	verbUnblock  chatVerb = "unblock"
+	verbMute     chatVerb = "mute"
+	verbUnmute   chatVerb = "unmute"
+	verbDelete   chatVerb = "delete"
+	verbClear    chatVerb = "clear"
+	verbNick     chatVerb = "nick"
+	verbPassword chatVerb = "password"
 	verbDevices  chatVerb = "devices"
 	verbName     chatVerb = "name"
 	verbSignOut  chatVerb = "signout"
@@ -67,6 +92,20 @@ var chatArguments = map[chatVerb]struct {
 	verbHistory:  {0, 1, "/history [N]"},
 	verbList:     {0, 0, "/list"},
 	verbRead:     {0, 0, "/read"},
+	verbContacts: {0, 0, "/contacts"},
+	verbAsk:      {1, 100, "/ask USER [TEXT]"},
+	verbAccept:   {1, 1, "/accept USER"},
+	verbRefuse:   {1, 1, "/refuse USER"},
+	verbForget:   {1, 1, "/forget USER"},
+	verbRemark:   {1, 20, "/remark USER [NAME]"},
+	verbBlock:    {1, 1, "/block USER"},
+	verbUnblock:  {1, 1, "/unblock USER"},
+	verbMute:     {0, 0, "/mute"},
+	verbUnmute:   {0, 0, "/unmute"},
+	verbDelete:   {0, 1, "/delete [N]"},
+	verbClear:    {0, 0, "/clear"},
+	verbNick:     {1, 20, "/nick NAME"},
+	verbPassword: {2, 2, "/password OLD NEW"},
 	verbDevices:  {0, 0, "/devices"},
 	verbName:     {1, 20, "/name NAME"},
 	verbSignOut:  {1, 1, "/signout DEVICE"},
@@ -81,7 +120,7 @@ type chatCommand struct {
 	verb  chatVerb
 	text  string   // of say
 	words []string // arguments of the others
-	count int      // of history
+	count int      // of history and delete
 }
 
 // parseChat reads a line. Errors are sentences for the user.
@@ -108,14 +147,18 @@ func parseChat(line string) (chatCommand, error) {
 }
 
 func (c chatCommand) withCount() (chatCommand, error) {
-	if c.verb != verbHistory {
+	switch c.verb {
+	case verbHistory:
+		c.count = 20
+	case verbDelete:
+		c.count = 1
+	default:
 		return c, nil
 	}
-	c.count = 20
 	if len(c.words) == 1 {
 		count, err := strconv.Atoi(c.words[0])
 		if err != nil || count < 1 || count > 200 {
-			return chatCommand{}, fmt.Errorf("a number from 1 to 200, please: /history [N]")
+			return chatCommand{}, fmt.Errorf("a number from 1 to 200, please: %s", chatArguments[c.verb].usage)
 		}
 		c.count = count
 	}

@@ -28,6 +28,12 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.inGroup(ctx, command)
 	case verbDevices, verbName, verbSignOut:
 		return t.onDevices(ctx, command)
+	case verbContacts, verbAsk, verbAccept, verbRefuse, verbForget, verbRemark, verbBlock, verbUnblock:
+		return t.onPeople(ctx, command)
+	case verbMute, verbUnmute, verbDelete, verbClear:
+		return t.onView(ctx, command)
+	case verbNick, verbPassword:
+		return t.onSelf(ctx, command)
 	case verbHistory:
 		return t.history(ctx, command.count)
 	case verbList:

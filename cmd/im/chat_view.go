@@ -52,6 +52,8 @@ func (v *chatView) entry(entry *imv1.Entry, shown bool) []string {
 	case entry.GetMembership() != nil:
 		return []string{fmt.Sprintf("%s %s: %s", v.clock(entry.GetAtMs()), printable(v.group(entry.GetMembership().GetConversationId())),
 			v.membership(entry.GetMembership()))}
+	case entry.GetContact() != nil:
+		return []string{v.clock(entry.GetAtMs()) + " " + v.contact(entry.GetContact())}
 	case entry.GetRecall() != nil:
 		recall := entry.GetRecall()
 		return []string{fmt.Sprintf("%s %s took a message back", v.clock(entry.GetAtMs()), v.person(recall.GetBy()))}

@@ -19,16 +19,19 @@ type userDocument struct {
 	PasswordHash string `bson:"password"`
 	CreatedMs    int64  `bson:"created_ms"`
 	Disabled     bool   `bson:"disabled"`
+	Deleted      bool   `bson:"deleted,omitempty"`
+	AvatarFileID string `bson:"avatar,omitempty"`
+	Bio          string `bson:"bio,omitempty"`
 }
 
 func userRow(u im.User) userDocument {
-	return userDocument{u.ID, u.Username, u.Nickname, u.PasswordHash, u.CreatedAtMs, u.Disabled}
+	return userDocument{u.ID, u.Username, u.Nickname, u.PasswordHash, u.CreatedAtMs, u.Disabled, u.Deleted, u.AvatarFileID, u.Bio}
 }
 
 func (d *userDocument) user() im.User {
 	return im.User{
 		ID: d.ID, Username: d.Username, Nickname: d.Nickname, PasswordHash: d.PasswordHash,
-		CreatedAtMs: d.CreatedMs, Disabled: d.Disabled,
+		CreatedAtMs: d.CreatedMs, Disabled: d.Disabled, Deleted: d.Deleted, AvatarFileID: d.AvatarFileID, Bio: d.Bio,
 	}
 }
 
@@ -132,4 +135,50 @@ func (s *Store) insertMissing(ctx context.Context, rows []userDocument) (map[int
 		}
 	}
 	return refused, nil
+}
+
+// UsersByPrefix returns up to limit users whose names begin with a prefix, by name,
+// behind a name.
+func (s *Store) UsersByPrefix(ctx context.Context, prefix, after string, limit int) (users []im.User, err error) {
+	from := bson.E{Key: "$gte", Value: prefix}
+	if after >= prefix {
+		from = bson.E{Key: "$gt", Value: after}
+	}
+	rows, err := find[userDocument](ctx, s.users, query{
+		filter: bson.D{{Key: "username", Value: bson.D{from, {Key: "$lt", Value: prefix + "\x7f"}}}},
+		sort:   ascending("username"), limit: limit,
+	})
+	for i := range rows {
+		users = append(users, rows[i].user())
+	}
+	return users, wrap("search users", err)
+}
+
+// ChangeAccount changes an account; im.ErrNotFound when there is none. One that is
+// deleted stays so.
+func (s *Store) ChangeAccount(ctx context.Context, userID string, change im.AccountChange) error {
+	if _, err := one[userDocument](ctx, s.users, query{filter: byID(userID)}); err != nil {
+		return wrap("change account", notFound(err, "user %q", userID))
+	}
+	var columns bson.D
+	if change.PasswordHash != nil {
+		columns = append(columns, bson.E{Key: "password", Value: *change.PasswordHash})
+	}
+	if change.Disabled != nil {
+		columns = append(columns, bson.E{Key: "disabled", Value: *change.Disabled})
+	}
+	of := append(byID(userID), bson.E{Key: "deleted", Value: bson.D{{Key: "$ne", Value: true}}})
+	if change.Delete {
+		of = byID(userID)
+		columns = bson.D{
+			{Key: "deleted", Value: true}, {Key: "disabled", Value: true}, {Key: "password", Value: ""}, {Key: "nickname", Value: ""},
+			{Key: "avatar", Value: ""}, {Key: "bio", Value: ""}, {Key: "nickname_seq", Value: int64(im.Forever)},
+			{Key: "avatar_seq", Value: int64(im.Forever)}, {Key: "bio_seq", Value: int64(im.Forever)},
+		}
+	}
+	if len(columns) == 0 {
+		return nil
+	}
+	update := mongo.NewUpdateOneModel().SetFilter(of).SetUpdate(bson.D{{Key: "$set", Value: columns}})
+	return wrap("change account", s.raise(ctx, s.users, []mongo.WriteModel{update}))
 }

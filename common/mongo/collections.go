@@ -18,7 +18,7 @@ const format = 1
 type collections struct {
 	store, users, devices, refreshes, conversations, members *mongo.Collection
 	messages, inbox, floors, cursors, reads, terms           *mongo.Collection
-	quarantine                                               *mongo.Collection
+	quarantine, deletes, relations                           *mongo.Collection
 }
 
 func collectionsOf(db *mongo.Database) collections {
@@ -27,14 +27,14 @@ func collectionsOf(db *mongo.Database) collections {
 		refreshes: db.Collection("refreshes"), conversations: db.Collection("conversations"), members: db.Collection("members"),
 		messages: db.Collection("messages"), inbox: db.Collection("inbox"), floors: db.Collection("floors"),
 		cursors: db.Collection("cursors"), reads: db.Collection("reads"), terms: db.Collection("terms"),
-		quarantine: db.Collection("quarantine"),
+		quarantine: db.Collection("quarantine"), deletes: db.Collection("deletes"), relations: db.Collection("relations"),
 	}
 }
 
 func (c *collections) all() []*mongo.Collection {
 	return []*mongo.Collection{
 		c.store, c.users, c.devices, c.refreshes, c.conversations, c.members,
-		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine,
+		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine, c.deletes, c.relations,
 	}
 }
 

@@ -51,6 +51,7 @@ func nameOf(command bson.Raw) string {
 func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 	t.Helper()
 	const c = "a"
+	c0 := c
 	stays := []im.Member{{ConversationID: c, UserID: "u", JoinedSeq: 1, LeftSeq: im.Forever}}
 	keys := []im.ReadKey{{UserID: "u", ConversationID: c}, {UserID: "v", ConversationID: c}}
 	mark := im.ReadMark{UserID: "u", ConversationID: c, ReadUpto: 1}
@@ -99,6 +100,35 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 		"History": func(ctx context.Context) error {
 			_, _, err := s.History(ctx, im.EventRange{ConversationID: c, Limit: 2, Stays: stays})
 			return err
+		},
+		"HistoryOfAViewer": func(ctx context.Context) error {
+			_, _, err := s.History(ctx, im.EventRange{ConversationID: c, Limit: 2, Stays: stays, Viewer: im.ReadMark{UserID: "u", ConversationID: c, DeletedUpto: 9}})
+			return err
+		},
+		"Deleted": func(ctx context.Context) error {
+			_, err := s.Deleted(ctx, "u", []im.EventRef{{ConversationID: c, Seq: 1}, {ConversationID: "b", Seq: 1}})
+			return err
+		},
+		"EventsByID": func(ctx context.Context) error { _, err := s.EventsByID(ctx, []int64{1, 2}); return err },
+		"Relations": func(ctx context.Context) error {
+			_, err := s.Relations(ctx, []im.RelationKey{{UserID: "u", PeerID: "v"}, {UserID: "u", PeerID: "w"}})
+			return err
+		},
+		"RelationsOf":   func(ctx context.Context) error { _, err := s.RelationsOf(ctx, "u", "a", 3); return err },
+		"DueRelations":  func(ctx context.Context) error { _, err := s.DueRelations(ctx, 0, 4); return err },
+		"UsersByPrefix": func(ctx context.Context) error { _, err := s.UsersByPrefix(ctx, "u", "", 3); return err },
+		"ChangeAccount": func(ctx context.Context) error {
+			disabled := false
+			return s.ChangeAccount(ctx, "u", im.AccountChange{Disabled: &disabled})
+		},
+		"CommitInboxOfOwnState": func(ctx context.Context) error {
+			key := im.RelationKey{UserID: "u", PeerID: "v"}
+			return s.CommitInbox(ctx, &im.InboxCommit{Own: im.OwnState{
+				Views:     []im.ReadMark{{UserID: "u", ConversationID: c, DeletedUpto: 1}},
+				Deleted:   []im.Deletion{{UserID: "u", EventRef: im.EventRef{ConversationID: c, Seq: 1}}},
+				Relations: []im.Relation{{RelationKey: key, Mine: im.WishAt(1, true), Told: im.WishAt(1, true), Theirs: 1, RemarkSeq: 1}},
+				Profiles:  []im.ProfileUpdate{{UserID: "u", Seq: 1, Bio: &c0}},
+			}})
 		},
 		"ReadMarksOf": func(ctx context.Context) error { _, err := s.ReadMarksOf(ctx, c); return err },
 		"Project": func(ctx context.Context) error {

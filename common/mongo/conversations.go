@@ -134,8 +134,19 @@ type place struct {
 // newest returns the place of a conversation's last event among some; the zero
 // value when there is none.
 func (s *Store) newest(ctx context.Context, conversationID string, from, upto int64) (place, error) {
+	return s.newestOf(ctx, ofConversation(conversationID, between(from, upto)))
+}
+
+// newestShown is newest, but for blocks, which are nothing that happens to the other
+// user of a conversation.
+func (s *Store) newestShown(ctx context.Context, conversationID string, from, upto int64) (place, error) {
+	shown := bson.E{Key: "kind", Value: bson.D{{Key: "$ne", Value: im.KindContact}}}
+	return s.newestOf(ctx, append(ofConversation(conversationID, between(from, upto)), shown))
+}
+
+func (s *Store) newestOf(ctx context.Context, filter bson.D) (place, error) {
 	p, err := one[place](ctx, s.messages, query{
-		filter: ofConversation(conversationID, between(from, upto)), sort: descending("seq"), fields: ascending("seq", "at_ms"),
+		filter: filter, sort: descending("seq"), fields: ascending("seq", "at_ms"),
 	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		err = nil

@@ -33,9 +33,9 @@ func (s *Store) staysIn(ctx context.Context, userID string, conversationIDs []st
 // History returns message events of a range, ascending, and whether there are
 // more in the direction of the range.
 func (s *Store) History(ctx context.Context, r im.EventRange) (events []im.Event, more bool, err error) {
-	sort, low, high := descending("seq"), int64(0), int64(math.MaxInt64)
+	low, high := r.Viewer.ClearedUpto+1, int64(math.MaxInt64)
 	if r.Forward {
-		sort, low = ascending("seq"), r.After+1
+		low = max(low, r.After+1)
 	} else if r.Before > 0 {
 		high = r.Before - 1
 	}
@@ -44,9 +44,7 @@ func (s *Store) History(ctx context.Context, r im.EventRange) (events []im.Event
 		if missing <= 0 {
 			break
 		}
-		filter := ofConversation(r.ConversationID, between(max(low, stay.JoinedSeq), min(high, stay.LeftSeq)))
-		filter = append(filter, bson.E{Key: "kind", Value: im.KindMessage})
-		part, err := s.findEvents(ctx, "read history", query{filter: filter, sort: sort, limit: missing})
+		part, err := s.historyOf(ctx, r, max(low, stay.JoinedSeq), min(high, stay.LeftSeq), missing)
 		if err != nil {
 			return nil, false, err
 		}
@@ -58,6 +56,39 @@ func (s *Store) History(ctx context.Context, r im.EventRange) (events []im.Event
 		slices.Reverse(events)
 	}
 	return events, more, nil
+}
+
+// historyOf returns up to limit messages between two seqs that the range's viewer has
+// not deleted, in the range's direction.
+func (s *Store) historyOf(ctx context.Context, r im.EventRange, low, high int64, limit int) (events []im.Event, err error) {
+	sort := descending("seq")
+	if r.Forward {
+		sort = ascending("seq")
+	}
+	for low <= high && len(events) < limit {
+		missing := limit - len(events)
+		filter := append(ofConversation(r.ConversationID, between(low, high)), bson.E{Key: "kind", Value: im.KindMessage})
+		part, err := s.findEvents(ctx, "read history", query{filter: filter, sort: sort, limit: missing})
+		if err != nil {
+			return nil, err
+		}
+		whole := len(part) < missing
+		if len(part) > 0 {
+			first, last := part[0].Seq, part[len(part)-1].Seq
+			if r.Forward {
+				low = last + 1
+			} else {
+				first, last, high = last, first, last-1
+			}
+			if part, err = s.withoutDeleted(ctx, &r.Viewer, part, first, last); err != nil {
+				return nil, wrap("read deletes", err)
+			}
+		}
+		if events = append(events, part...); whole {
+			break
+		}
+	}
+	return events, nil
 }
 
 // ordered returns the stays in the order in which a range meets them.

@@ -13,7 +13,7 @@ import (
 // maxBlocks is how many blocks a page reads at once; most hold several entries.
 const maxBlocks = 64
 
-// CommitInbox writes marks, then cursors, then blocks in order. Packs are the
+// CommitInbox writes marks, then cursors, then blocks in order, then own state. Packs are the
 // queue's to keep.
 func (s *Store) CommitInbox(ctx context.Context, commit *im.InboxCommit) error {
 	if err := s.raise(ctx, s.reads, raiseMarks(commit.Marks)); err != nil {
@@ -30,11 +30,21 @@ func (s *Store) CommitInbox(ctx context.Context, commit *im.InboxCommit) error {
 	for i := range commit.Blocks {
 		rows[i] = blockRow(&commit.Blocks[i])
 	}
-	err := insert(ctx, s, s.inbox, rows)
-	if err != nil && len(commit.Marks)+len(commit.Cursors) > 0 {
+	written := len(commit.Marks)+len(commit.Cursors) > 0
+	if err := insert(ctx, s, s.inbox, rows); err != nil {
+		if written {
+			err = maybe(err)
+		}
+		return wrap("commit blocks", err)
+	}
+	if commit.Own.Empty() {
+		return nil
+	}
+	err := s.writeOwn(ctx, &commit.Own)
+	if err != nil && (written || len(rows) > 0) {
 		err = maybe(err)
 	}
-	return wrap("commit blocks", err)
+	return wrap("commit own state", err)
 }
 
 // Heads returns where users' inboxes end and begin, one for each id, in the

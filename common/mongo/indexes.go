@@ -38,6 +38,9 @@ func (c *collections) indexes() []index {
 		{in: c.cursors, name: "user", keys: ascending("user_id")},
 		{in: c.cursors, name: "due", keys: ascending("due"), due: true},
 		{in: c.reads, name: "due", keys: ascending("due"), due: true},
+		{in: c.deletes, name: "place", keys: ascending("user_id", "conversation_id", "seq"), unique: true},
+		{in: c.relations, name: "peer", keys: ascending("user_id", "peer_id"), unique: true},
+		{in: c.relations, name: "due", keys: ascending("due"), due: true},
 		{in: c.quarantine, name: "at", keys: ascending("at_ms", "_id")},
 		{in: c.terms, name: "term", keys: ascending("partition", "term"), unique: true},
 	}

@@ -107,7 +107,7 @@ func TestFencesBeginWithTheShardKey(t *testing.T) {
 	s := openTest(t, Options{})
 	shardedBy := map[string]string{
 		"messages": "conversation_id", "members": "conversation_id", "inbox": "user_id",
-		"cursors": "user_id", "reads": "user_id", "devices": "user_id",
+		"cursors": "user_id", "reads": "user_id", "devices": "user_id", "deletes": "user_id", "relations": "user_id",
 	}
 	for _, i := range s.indexes() {
 		if first, is := shardedBy[i.in.Name()]; is && i.unique && i.keys[0].Key != first {
@@ -119,6 +119,8 @@ func TestFencesBeginWithTheShardKey(t *testing.T) {
 		"messages": {event.Key, bson.D{{Key: "conversation_id", Value: event.ConversationID}}},
 		"members":  stayKey(&im.Member{ConversationID: "c", UserID: "u"}),
 		"cursors":  deviceKey("u", "d"), "devices": deviceKey("u", "d"), "reads": markKey("u", "c"),
+		"deletes":   deletionKey(&im.Deletion{UserID: "u", EventRef: im.EventRef{ConversationID: "c"}}),
+		"relations": relationKey(im.RelationKey{UserID: "u", PeerID: "v"}),
 	} {
 		if k.parts[0].Key != shardedBy[name] || !strings.HasPrefix(k.id, fmt.Sprint(k.parts[0].Value, separator)) {
 			t.Errorf("keys of %s: %q of %v", name, k.id, k.parts)

@@ -41,6 +41,16 @@ func stayKey(m *im.Member) key {
 	}}
 }
 
+func deletionKey(d *im.Deletion) key {
+	return key{join(d.UserID, d.ConversationID, strconv.FormatInt(d.Seq, 10)), bson.D{
+		{Key: "user_id", Value: d.UserID}, {Key: "conversation_id", Value: d.ConversationID}, {Key: "seq", Value: d.Seq},
+	}}
+}
+
+func relationKey(k im.RelationKey) key {
+	return key{join(k.UserID, k.PeerID), bson.D{{Key: "user_id", Value: k.UserID}, {Key: "peer_id", Value: k.PeerID}}}
+}
+
 // conversationKey: a conversation's id is all of its key.
 func conversationKey(id string) key { return key{id: id} }
 

@@ -65,7 +65,7 @@ func (s *Store) lines(ctx context.Context, userID string, conversationIDs []stri
 	}
 	places := make([]place, len(stays))
 	err = each(len(stays), func(i int) (err error) {
-		places[i], err = s.newest(ctx, stays[i].ConversationID, stays[i].JoinedSeq, stays[i].LeftSeq)
+		places[i], err = s.newestShown(ctx, stays[i].ConversationID, stays[i].JoinedSeq, stays[i].LeftSeq)
 		return err
 	})
 	var lines []line
@@ -112,7 +112,7 @@ func (s *Store) views(ctx context.Context, userID string, lines []line) ([]im.Co
 }
 
 func (s *Store) view(ctx context.Context, l line, c im.Conversation, mark im.ReadMark) (im.ConversationView, error) {
-	view := im.ConversationView{Conversation: c, Head: l.last.Seq, LastAtMs: l.last.AtMs, ReadUpto: mark.ReadUpto}
+	view := im.ConversationView{Conversation: c, Head: l.last.Seq, LastAtMs: l.last.AtMs, Mark: mark}
 	view.ID = l.id
 	if view.Type == im.Direct {
 		view.PeerID = peerOf(view.Key, mark.UserID)
@@ -122,7 +122,7 @@ func (s *Store) view(ctx context.Context, l line, c im.Conversation, mark im.Rea
 		return view, err
 	}
 	view.Present = slices.ContainsFunc(l.stays, func(m im.Member) bool { return m.LeftSeq == im.Forever })
-	last, _, err := s.History(ctx, im.EventRange{ConversationID: l.id, Limit: 1, Stays: l.stays})
+	last, _, err := s.History(ctx, im.EventRange{ConversationID: l.id, Limit: 1, Stays: l.stays, Viewer: mark})
 	if len(last) > 0 {
 		view.Last = &last[0]
 	}

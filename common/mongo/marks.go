@@ -16,12 +16,20 @@ type markDocument struct {
 	ReadUpto       int64  `bson:"read_upto"`
 	ReceiptedUpto  int64  `bson:"receipted_upto"`
 	DeliveredUpto  int64  `bson:"delivered_upto"`
+
+	ClearedUpto int64   `bson:"cleared_upto,omitempty"`
+	DeletedUpto int64   `bson:"deleted_upto,omitempty"`
+	Muted       im.Flag `bson:"muted,omitempty"`
+	Pinned      im.Flag `bson:"pinned,omitempty"`
+	Hidden      im.Flag `bson:"hidden,omitempty"`
+	Unread      im.Flag `bson:"unread,omitempty"`
 }
 
 func (d *markDocument) mark() im.ReadMark {
 	return im.ReadMark{
 		UserID: d.UserID, ConversationID: d.ConversationID,
 		ReadUpto: d.ReadUpto, ReceiptedUpto: d.ReceiptedUpto, DeliveredUpto: d.DeliveredUpto,
+		ClearedUpto: d.ClearedUpto, DeletedUpto: d.DeletedUpto, Muted: d.Muted, Pinned: d.Pinned, Hidden: d.Hidden, Unread: d.Unread,
 	}
 }
 
@@ -139,15 +147,24 @@ func (s *Store) DueReceipts(ctx context.Context, partition, n int) (marks []im.R
 }
 
 // Unread counts the counted events of others above each mark's ReadUpto within
-// the user's stays, up to im.MaxUnread.
+// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread.
 func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) {
 	counts := make([]int, len(marks))
+	keys := make([]im.ReadKey, len(marks))
+	for i, m := range marks {
+		keys[i] = im.ReadKey{UserID: m.UserID, ConversationID: m.ConversationID}
+	}
+	stored, err := s.Marks(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
 	stays, err := s.staysOf(ctx, marks)
 	if err != nil {
 		return nil, wrap("read stays", err)
 	}
 	err = each(len(marks), func(i int) (err error) {
-		m := marks[i]
+		m := stored[i]
+		m.ReadUpto = marks[i].ReadUpto
 		counts[i], err = s.unread(ctx, m, stays[im.ReadKey{UserID: m.UserID, ConversationID: m.ConversationID}])
 		return err
 	})
@@ -177,8 +194,9 @@ func (s *Store) staysOf(ctx context.Context, marks []im.ReadMark) (map[im.ReadKe
 
 func (s *Store) unread(ctx context.Context, mark im.ReadMark, stays []im.Member) (int, error) {
 	var ranges []bson.D
+	above := max(mark.ReadUpto, mark.ClearedUpto)
 	for _, stay := range stays {
-		if from := max(stay.JoinedSeq, mark.ReadUpto+1); from <= stay.LeftSeq {
+		if from := max(stay.JoinedSeq, above+1); from <= stay.LeftSeq {
 			ranges = append(ranges, ofConversation(mark.ConversationID, between(from, stay.LeftSeq)))
 		}
 	}
@@ -187,6 +205,13 @@ func (s *Store) unread(ctx context.Context, mark im.ReadMark, stays []im.Member)
 	}
 	filter := append(anyOf(ranges), bson.E{Key: "counted", Value: true},
 		bson.E{Key: "sender_id", Value: bson.D{{Key: "$ne", Value: mark.UserID}}})
+	if mark.DeletedUpto > above {
+		deleted, err := s.deletedBetween(ctx, &mark, above+1, mark.DeletedUpto)
+		if err != nil {
+			return 0, err
+		}
+		filter = append(filter, bson.E{Key: "$nor", Value: bson.A{bson.D{{Key: "seq", Value: bson.D{{Key: "$in", Value: deleted}}}}}})
+	}
 	n, err := s.messages.CountDocuments(ctx, filter, options.Count().SetLimit(im.MaxUnread))
 	return int(n), err
 }

@@ -12,11 +12,40 @@ func laterColumns() []column {
 		{"devices", "name", "TEXT NOT NULL DEFAULT ''"},
 		{"devices", "push_provider", "TEXT NOT NULL DEFAULT ''"},
 		{"devices", "push_token", "TEXT NOT NULL DEFAULT ''"},
+		{"users", "deleted", "INTEGER NOT NULL DEFAULT 0"},
+		{"users", "avatar", "TEXT NOT NULL DEFAULT ''"},
+		{"users", "bio", "TEXT NOT NULL DEFAULT ''"},
+		{"users", "nickname_seq", "INTEGER NOT NULL DEFAULT 0"},
+		{"users", "avatar_seq", "INTEGER NOT NULL DEFAULT 0"},
+		{"users", "bio_seq", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "cleared_upto", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "deleted_upto", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "muted", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "pinned", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "hidden", "INTEGER NOT NULL DEFAULT 0"},
+		{"reads", "unread", "INTEGER NOT NULL DEFAULT 0"},
 	}
 }
 
+// laterTables came after the first databases were made.
+const laterTables = `
+CREATE TABLE IF NOT EXISTS deletes (
+	user INTEGER NOT NULL, conversation INTEGER NOT NULL, seq INTEGER NOT NULL,
+	PRIMARY KEY (user, conversation, seq)) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS relations (
+	user INTEGER NOT NULL, peer INTEGER NOT NULL, mine INTEGER NOT NULL, ends INTEGER NOT NULL,
+	text TEXT NOT NULL, at_ms INTEGER NOT NULL, told INTEGER NOT NULL, theirs INTEGER NOT NULL,
+	their_text TEXT NOT NULL, their_at_ms INTEGER NOT NULL, blocked INTEGER NOT NULL,
+	remark_seq INTEGER NOT NULL, remark TEXT NOT NULL, PRIMARY KEY (user, peer)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS relations_due ON relations (user) WHERE told < mine;
+`
+
 // extend adds what a database lacks that an older program has made.
 func extend(c *conn) error {
+	if err := c.exec(laterTables); err != nil {
+		return fmt.Errorf("add tables: %w", err)
+	}
 	for _, column := range laterColumns() {
 		there, err := c.one("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", func(row) {}, column.table, column.name)
 		if err != nil {

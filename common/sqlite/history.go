@@ -11,9 +11,10 @@ import (
 
 const (
 	messagesUp = "SELECT " + eventColumns + ` FROM messages e
-		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 ORDER BY e.seq LIMIT ?`
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notDeleted + ` ORDER BY e.seq LIMIT ?`
 	messagesDown = "SELECT " + eventColumns + ` FROM messages e
-		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 ORDER BY e.seq DESC LIMIT ?`
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notDeleted + ` ORDER BY e.seq DESC LIMIT ?`
+	notDeleted     = "NOT EXISTS (SELECT 1 FROM deletes d WHERE d.user = ? AND d.conversation = e.conversation AND d.seq = e.seq)"
 	marksOfMembers = `SELECT k.id, r.read_upto, r.receipted_upto, r.delivered_upto FROM members m
 		JOIN user_keys k ON k.key = m.user
 		LEFT JOIN reads r ON r.user = m.user AND r.conversation = m.conversation
@@ -51,9 +52,13 @@ func (s *Store) History(ctx context.Context, r im.EventRange) (events []im.Event
 // history walks the stays in the direction of the range until it has one event
 // more than asked for.
 func (s *Store) history(c *conn, conversation int64, r im.EventRange) ([]im.Event, bool, error) {
-	query, low, high := messagesDown, int64(0), int64(math.MaxInt64)
+	viewer, err := s.users.key(c, r.Viewer.UserID)
+	if err != nil {
+		return nil, false, err
+	}
+	query, low, high := messagesDown, r.Viewer.ClearedUpto+1, int64(math.MaxInt64)
 	if r.Forward {
-		query, low = messagesUp, r.After+1
+		query, low = messagesUp, max(low, r.After+1)
 	} else if r.Before > 0 {
 		high = r.Before - 1
 	}
@@ -63,9 +68,8 @@ func (s *Store) history(c *conn, conversation int64, r im.EventRange) ([]im.Even
 		if missing <= 0 {
 			break
 		}
-		var err error
 		events, err = s.appendEvents(events, c, r.ConversationID, query,
-			conversation, max(low, stay.JoinedSeq), min(high, stay.LeftSeq), int64(missing))
+			conversation, max(low, stay.JoinedSeq), min(high, stay.LeftSeq), viewer, int64(missing))
 		if err != nil {
 			return nil, false, err
 		}

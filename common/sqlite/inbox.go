@@ -36,6 +36,9 @@ func (s *Store) CommitInbox(ctx context.Context, commit *im.InboxCommit) error {
 				return err
 			}
 		}
+		if err := t.writeOwn(&commit.Own); err != nil {
+			return err
+		}
 		if err := t.keepPacks(commit.Packs); err != nil {
 			return err
 		}

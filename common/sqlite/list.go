@@ -12,12 +12,13 @@ import (
 
 // selectPlaces finds the newest event of every stay of a user, at one descent of
 // the tree each. The hints in conversations are not asked: they lag, and are no
-// cheaper.
+// cheaper. A block (kind 9) is nothing that happens to a conversation's other user.
 const selectPlaces = `SELECT m.conversation, k.id, e.seq, e.at_ms FROM members m
 	CROSS JOIN conversation_keys k ON k.key = m.conversation
 	CROSS JOIN messages e ON e.conversation = m.conversation AND e.seq = (
-		SELECT max(seq) FROM messages
-		WHERE conversation = m.conversation AND seq BETWEEN m.joined_seq AND m.left_seq)
+		SELECT seq FROM messages
+		WHERE conversation = m.conversation AND seq BETWEEN m.joined_seq AND m.left_seq AND kind <> 9
+		ORDER BY seq DESC LIMIT 1)
 	WHERE m.user = ?`
 
 // place is a conversation in a user's list.
@@ -119,10 +120,11 @@ func (s *Store) view(c *conn, user int64, userID string, p place) (view im.Conve
 	if view.Type == im.Direct {
 		view.PeerID = peerOf(view.Key, userID)
 	}
-	if _, err := c.one(selectMark, func(r row) { view.ReadUpto = r.int(0) }, user, p.key); err != nil {
+	if view.Mark, err = loadMark(c, user, p.key); err != nil {
 		return view, err
 	}
-	if view.Unread, err = unread(c, user, p.key, view.ReadUpto); err != nil {
+	view.Mark.UserID, view.Mark.ConversationID = userID, p.id
+	if view.Unread, err = unread(c, user, p.key, max(view.Mark.ReadUpto, view.Mark.ClearedUpto)); err != nil {
 		return view, err
 	}
 	stays, err := s.members(c, p.id, selectStays, p.key, user)
@@ -130,7 +132,7 @@ func (s *Store) view(c *conn, user int64, userID string, p place) (view im.Conve
 		return view, err
 	}
 	view.Present = slices.ContainsFunc(stays, func(m im.Member) bool { return m.LeftSeq == im.Forever })
-	last, _, err := s.history(c, p.key, im.EventRange{ConversationID: p.id, Limit: 1, Stays: stays})
+	last, _, err := s.history(c, p.key, im.EventRange{ConversationID: p.id, Limit: 1, Stays: stays, Viewer: view.Mark})
 	if len(last) > 0 {
 		view.Last = &last[0]
 	}

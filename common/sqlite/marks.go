@@ -19,7 +19,8 @@ const (
 			seq = max(seq, excluded.seq), receipted_seq = max(receipted_seq, excluded.receipted_seq)
 		WHERE excluded.seq > seq OR excluded.receipted_seq > receipted_seq`
 
-	selectMark    = "SELECT read_upto, receipted_upto, delivered_upto FROM reads WHERE user = ? AND conversation = ?"
+	markColumns   = "read_upto, receipted_upto, delivered_upto, cleared_upto, deleted_upto, muted, pinned, hidden, unread"
+	selectMark    = "SELECT " + markColumns + " FROM reads WHERE user = ? AND conversation = ?"
 	selectCursors = "SELECT device, seq, receipted_seq FROM cursors WHERE user = ?"
 
 	// These two read the partial indexes reads_due and cursors_due only.
@@ -29,11 +30,14 @@ const (
 	dueCursors = `SELECT k.id, c.device, c.seq, c.receipted_seq FROM cursors c
 		JOIN user_keys k ON k.key = c.user WHERE c.receipted_seq < c.seq`
 
-	// Events of others above the mark that fall into one of the user's stays.
+	// Events of others above the mark that fall into one of the user's stays, and that
+	// they have not deleted.
 	countUnread = `SELECT count(*) FROM (
 		SELECT 1 FROM members m CROSS JOIN messages e ON e.conversation = m.conversation
 			AND e.seq >= max(m.joined_seq, ?) AND e.seq <= m.left_seq
-		WHERE m.user = ? AND m.conversation = ? AND e.flags & 1 AND e.sender <> m.user LIMIT ?)`
+		WHERE m.user = ? AND m.conversation = ? AND e.flags & 1 AND e.sender <> m.user
+			AND NOT EXISTS (SELECT 1 FROM deletes d WHERE d.user = m.user AND d.conversation = m.conversation AND d.seq = e.seq)
+		LIMIT ?)`
 )
 
 func (t *tx) raiseMarks(commit *im.InboxCommit) error {
@@ -94,17 +98,29 @@ func (s *Store) Marks(ctx context.Context, keys []im.ReadKey) ([]im.ReadMark, er
 			if err != nil {
 				return err
 			}
-			marks[i] = im.ReadMark{UserID: key.UserID, ConversationID: key.ConversationID}
-			_, err = c.one(selectMark, func(r row) {
-				marks[i].ReadUpto, marks[i].ReceiptedUpto, marks[i].DeliveredUpto = r.int(0), r.int(1), r.int(2)
-			}, user, conversation)
-			if err != nil {
+			if marks[i], err = loadMark(c, user, conversation); err != nil {
 				return err
 			}
+			marks[i].UserID, marks[i].ConversationID = key.UserID, key.ConversationID
 		}
 		return nil
 	})
 	return marks, err
+}
+
+// loadMark returns a mark without its ids.
+func loadMark(c *conn, user, conversation int64) (mark im.ReadMark, err error) {
+	_, err = c.one(selectMark, func(r row) { mark = markOf(r, 0) }, user, conversation)
+	return mark, err
+}
+
+// markOf is the mark of a row that has markColumns from a place on.
+func markOf(r row, at int) im.ReadMark {
+	return im.ReadMark{
+		ReadUpto: r.int(at), ReceiptedUpto: r.int(at + 1), DeliveredUpto: r.int(at + 2),
+		ClearedUpto: r.int(at + 3), DeletedUpto: r.int(at + 4),
+		Muted: im.Flag(r.int(at + 5)), Pinned: im.Flag(r.int(at + 6)), Hidden: im.Flag(r.int(at + 7)), Unread: im.Flag(r.int(at + 8)),
+	}
 }
 
 // readKeys returns the keys of a user and a conversation, 0 for unknown ones.
@@ -141,7 +157,7 @@ func (s *Store) DueReceipts(ctx context.Context, partition, n int) (marks []im.R
 }
 
 // Unread counts the counted events of others above each mark's ReadUpto within
-// the user's stays, up to im.MaxUnread.
+// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread.
 func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) {
 	counts := make([]int, len(marks))
 	err := s.read(ctx, "count unread", func(c *conn) error {
@@ -150,7 +166,11 @@ func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) 
 			if err != nil {
 				return err
 			}
-			if counts[i], err = unread(c, user, conversation, mark.ReadUpto); err != nil {
+			stored, err := loadMark(c, user, conversation)
+			if err != nil {
+				return err
+			}
+			if counts[i], err = unread(c, user, conversation, max(mark.ReadUpto, stored.ClearedUpto)); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,8 @@ var accountTests = []testCase{
 	{"race for a name has one winner", userNameRace},
 	{"missing ones are made", ensureUsers},
 	{"missing ones are made once by many", ensureTogether},
+	{"are found by the beginning of a name", usersByPrefix},
+	{"change, and are deleted for good", changeAccount},
 }
 
 func user(name string) im.User {
@@ -110,4 +112,47 @@ func ensureTogether(t *testing.T, s StoreUnderTest) {
 		}
 	}
 	equal(t, "times made", times, slices.Repeat([]int{1}, names))
+}
+
+func usersByPrefix(t *testing.T, s StoreUnderTest) {
+	for _, name := range []string{"an", "ann", "ann.b", "ann_c", "anna", "bo"} {
+		must(t, s.CreateUser(background(), user(name)))
+	}
+	search := func(prefix, after string, limit int) (names []string) {
+		users, err := s.UsersByPrefix(background(), prefix, after, limit)
+		must(t, err)
+		for _, u := range users {
+			names = append(names, u.Username)
+		}
+		return names
+	}
+	equal(t, "all", search("ann", "", 10), []string{"ann", "ann.b", "ann_c", "anna"})
+	equal(t, "a page", search("ann", "", 2), []string{"ann", "ann.b"})
+	equal(t, "the next", search("ann", "ann.b", 10), []string{"ann_c", "anna"})
+	equal(t, "none", len(search("annx", "", 10)), 0)
+}
+
+func changeAccount(t *testing.T, s StoreUnderTest) {
+	u := user("u")
+	must(t, s.CreateUser(background(), u))
+	check := func(what string, change im.AccountChange) {
+		t.Helper()
+		must(t, s.ChangeAccount(background(), u.ID, change))
+		got, err := s.UsersByID(background(), []string{u.ID})
+		must(t, err)
+		equal(t, what, got, []im.User{u})
+	}
+	hash, yes, no := "another", true, false
+	u.PasswordHash = hash
+	check("password", im.AccountChange{PasswordHash: &hash})
+	u.Disabled = true
+	check("disabled", im.AccountChange{Disabled: &yes})
+	u.Disabled = false
+	check("enabled", im.AccountChange{Disabled: &no})
+	check("nothing", im.AccountChange{})
+	u.Disabled, u.Deleted, u.PasswordHash, u.Nickname = true, true, "", ""
+	check("deleted", im.AccountChange{Delete: true})
+	check("deleted for good", im.AccountChange{Disabled: &no, PasswordHash: &hash})
+	mustBe(t, s.CreateUser(background(), im.User{ID: "another", Username: "u"}), im.ErrDuplicate)
+	mustBe(t, s.ChangeAccount(background(), "nobody", im.AccountChange{Disabled: &yes}), im.ErrNotFound)
 }

@@ -237,6 +237,10 @@ func CloneCommit(commit *im.InboxCommit) *im.InboxCommit {
 		Marks: append([]im.ReadMark(nil), commit.Marks...), Cursors: append([]im.Cursor(nil), commit.Cursors...),
 		Blocks: append([]im.Block(nil), commit.Blocks...), Packs: append([]im.Pack(nil), commit.Packs...),
 		Done: append([]im.PackRef(nil), commit.Done...),
+		Own: im.OwnState{
+			Views: append([]im.ReadMark(nil), commit.Own.Views...), Deleted: append([]im.Deletion(nil), commit.Own.Deleted...),
+			Relations: append([]im.Relation(nil), commit.Own.Relations...), Profiles: append([]im.ProfileUpdate(nil), commit.Own.Profiles...),
+		},
 	}
 	for i := range clone.Blocks {
 		clone.Blocks[i].Entries = append([]im.InboxEntry(nil), clone.Blocks[i].Entries...)

@@ -72,7 +72,7 @@ func listExact(t *testing.T, s StoreUnderTest) {
 	v := views[0]
 	equal(t, "head", v.Head, int64(6))
 	equal(t, "time", v.LastAtMs, events[5].AtMs)
-	equal(t, "read", v.ReadUpto, int64(1))
+	equal(t, "read", v.Mark.ReadUpto, int64(1))
 	equal(t, "unread", v.Unread, 3)
 	equal(t, "last", *v.Last, events[3])
 	equal(t, "type", v.Type, im.Direct)

@@ -204,6 +204,21 @@ func (o *Outage) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
 	return through(ctx, o, "Unread", func() ([]int, error) { return o.store.Unread(ctx, marks) })
 }
 
+// Deleted is the store's.
+func (o *Outage) Deleted(ctx context.Context, userID string, refs []im.EventRef) ([]im.EventRef, error) {
+	return through(ctx, o, "Deleted", func() ([]im.EventRef, error) { return o.store.Deleted(ctx, userID, refs) })
+}
+
+// Relations is the store's.
+func (o *Outage) Relations(ctx context.Context, keys []im.RelationKey) ([]im.Relation, error) {
+	return through(ctx, o, "Relations", func() ([]im.Relation, error) { return o.store.Relations(ctx, keys) })
+}
+
+// DueRelations is the store's.
+func (o *Outage) DueRelations(ctx context.Context, partition, n int) ([]im.RelationKey, error) {
+	return through(ctx, o, "DueRelations", func() ([]im.RelationKey, error) { return o.store.DueRelations(ctx, partition, n) })
+}
+
 // Clock is the store's.
 func (o *Outage) Clock(ctx context.Context) (time.Time, error) {
 	return through(ctx, o, "Clock", func() (time.Time, error) { return o.store.Clock(ctx) })

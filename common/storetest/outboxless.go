@@ -39,7 +39,8 @@ func (o *outboxless) InsertEvents(ctx context.Context, events []im.Event, _ []im
 	return nil
 }
 
-// CommitInbox writes marks, then cursors, then one block after the other.
+// CommitInbox writes marks, then cursors, then one block after the other, then own
+// state.
 func (o *outboxless) CommitInbox(ctx context.Context, commit *im.InboxCommit) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -52,6 +53,12 @@ func (o *outboxless) CommitInbox(ctx context.Context, commit *im.InboxCommit) er
 		if err := o.commitBlock(ctx, &commit.Blocks[i]); err != nil {
 			return halfDone(i, err)
 		}
+	}
+	if commit.Own.Empty() {
+		return nil
+	}
+	if err := o.Store.CommitInbox(ctx, &im.InboxCommit{Own: commit.Own}); err != nil {
+		return halfDone(len(commit.Blocks), err)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Store interface {
 	imhttp.Accounts
 	imhttp.Devices
 	imhttp.Histories
+	imhttp.Relations
 }
 
 // StoreUnderTest is a new, empty store. Who opens it also closes it, at the end
@@ -49,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"devices":       deviceTests,
 		"list":          listTests,
 		"history":       historyTests,
+		"own state":     ownTests,
+		"relations":     relationTests,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, test := range tests {

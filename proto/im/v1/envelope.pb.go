@@ -976,6 +976,624 @@ func (x *ReadCommand) GetUpto() int64 {
 	return 0
 }
 
+// OwnCommand is what a user wants of what is theirs alone, on its way to their inbox
+// partition.
+type OwnCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Origin        *Origin                `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	UserId        string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	DeviceId      string                 `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Change        *OwnChange             `protobuf:"bytes,4,opt,name=change,proto3" json:"change,omitempty"`
+	AtMs          int64                  `protobuf:"varint,5,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnCommand) Reset() {
+	*x = OwnCommand{}
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnCommand) ProtoMessage() {}
+
+func (x *OwnCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnCommand.ProtoReflect.Descriptor instead.
+func (*OwnCommand) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *OwnCommand) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *OwnCommand) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *OwnCommand) GetDeviceId() string {
+	if x != nil {
+		return x.DeviceId
+	}
+	return ""
+}
+
+func (x *OwnCommand) GetChange() *OwnChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *OwnCommand) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+// OwnChange is one change of what is a user's alone. It is answered as a send, without
+// ids.
+type OwnChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a client_msg_id.
+	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*OwnChange_Delete
+	//	*OwnChange_View
+	//	*OwnChange_Contact
+	//	*OwnChange_Profile
+	What          isOwnChange_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnChange) Reset() {
+	*x = OwnChange{}
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnChange) ProtoMessage() {}
+
+func (x *OwnChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnChange.ProtoReflect.Descriptor instead.
+func (*OwnChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *OwnChange) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *OwnChange) GetWhat() isOwnChange_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *OwnChange) GetDelete() *DeleteForMe {
+	if x != nil {
+		if x, ok := x.What.(*OwnChange_Delete); ok {
+			return x.Delete
+		}
+	}
+	return nil
+}
+
+func (x *OwnChange) GetView() *ViewChange {
+	if x != nil {
+		if x, ok := x.What.(*OwnChange_View); ok {
+			return x.View
+		}
+	}
+	return nil
+}
+
+func (x *OwnChange) GetContact() *ContactChange {
+	if x != nil {
+		if x, ok := x.What.(*OwnChange_Contact); ok {
+			return x.Contact
+		}
+	}
+	return nil
+}
+
+func (x *OwnChange) GetProfile() *ProfileChange {
+	if x != nil {
+		if x, ok := x.What.(*OwnChange_Profile); ok {
+			return x.Profile
+		}
+	}
+	return nil
+}
+
+type isOwnChange_What interface {
+	isOwnChange_What()
+}
+
+type OwnChange_Delete struct {
+	Delete *DeleteForMe `protobuf:"bytes,2,opt,name=delete,proto3,oneof"`
+}
+
+type OwnChange_View struct {
+	View *ViewChange `protobuf:"bytes,3,opt,name=view,proto3,oneof"`
+}
+
+type OwnChange_Contact struct {
+	Contact *ContactChange `protobuf:"bytes,4,opt,name=contact,proto3,oneof"`
+}
+
+type OwnChange_Profile struct {
+	Profile *ProfileChange `protobuf:"bytes,5,opt,name=profile,proto3,oneof"`
+}
+
+func (*OwnChange_Delete) isOwnChange_What() {}
+
+func (*OwnChange_View) isOwnChange_What() {}
+
+func (*OwnChange_Contact) isOwnChange_What() {}
+
+func (*OwnChange_Profile) isOwnChange_What() {}
+
+// DeleteForMe takes messages out of a user's own view. Who asks has found out that the
+// user may see them.
+type DeleteForMe struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*MessagePlace        `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteForMe) Reset() {
+	*x = DeleteForMe{}
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteForMe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteForMe) ProtoMessage() {}
+
+func (x *DeleteForMe) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteForMe.ProtoReflect.Descriptor instead.
+func (*DeleteForMe) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteForMe) GetMessages() []*MessagePlace {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+type MessagePlace struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId  string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	ConversationSeq int64                  `protobuf:"varint,2,opt,name=conversation_seq,json=conversationSeq,proto3" json:"conversation_seq,omitempty"`
+	MessageId       int64                  `protobuf:"varint,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *MessagePlace) Reset() {
+	*x = MessagePlace{}
+	mi := &file_im_v1_envelope_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessagePlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessagePlace) ProtoMessage() {}
+
+func (x *MessagePlace) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessagePlace.ProtoReflect.Descriptor instead.
+func (*MessagePlace) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MessagePlace) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *MessagePlace) GetConversationSeq() int64 {
+	if x != nil {
+		return x.ConversationSeq
+	}
+	return 0
+}
+
+func (x *MessagePlace) GetMessageId() int64 {
+	if x != nil {
+		return x.MessageId
+	}
+	return 0
+}
+
+// ViewChange changes how a user sees a conversation; what is left out stays.
+type ViewChange struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ConversationId string                 `protobuf:"bytes,1,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	Muted          *bool                  `protobuf:"varint,2,opt,name=muted,proto3,oneof" json:"muted,omitempty"`
+	Pinned         *bool                  `protobuf:"varint,3,opt,name=pinned,proto3,oneof" json:"pinned,omitempty"`
+	Hidden         *bool                  `protobuf:"varint,4,opt,name=hidden,proto3,oneof" json:"hidden,omitempty"`
+	Unread         *bool                  `protobuf:"varint,5,opt,name=unread,proto3,oneof" json:"unread,omitempty"`
+	// Conversation seq up to which nothing is shown any more; it only rises.
+	ClearedUpto   int64 `protobuf:"varint,6,opt,name=cleared_upto,json=clearedUpto,proto3" json:"cleared_upto,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewChange) Reset() {
+	*x = ViewChange{}
+	mi := &file_im_v1_envelope_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewChange) ProtoMessage() {}
+
+func (x *ViewChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewChange.ProtoReflect.Descriptor instead.
+func (*ViewChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ViewChange) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *ViewChange) GetMuted() bool {
+	if x != nil && x.Muted != nil {
+		return *x.Muted
+	}
+	return false
+}
+
+func (x *ViewChange) GetPinned() bool {
+	if x != nil && x.Pinned != nil {
+		return *x.Pinned
+	}
+	return false
+}
+
+func (x *ViewChange) GetHidden() bool {
+	if x != nil && x.Hidden != nil {
+		return *x.Hidden
+	}
+	return false
+}
+
+func (x *ViewChange) GetUnread() bool {
+	if x != nil && x.Unread != nil {
+		return *x.Unread
+	}
+	return false
+}
+
+func (x *ViewChange) GetClearedUpto() int64 {
+	if x != nil {
+		return x.ClearedUpto
+	}
+	return 0
+}
+
+// ContactChange is what a user wants of another one.
+type ContactChange struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// request, accept, refuse, remove or remark.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Of request: to the other one.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// Of remark.
+	Remark        string `protobuf:"bytes,4,opt,name=remark,proto3" json:"remark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactChange) Reset() {
+	*x = ContactChange{}
+	mi := &file_im_v1_envelope_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactChange) ProtoMessage() {}
+
+func (x *ContactChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactChange.ProtoReflect.Descriptor instead.
+func (*ContactChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ContactChange) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ContactChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ContactChange) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ContactChange) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+// ProfileChange changes what others see of a user; what is left out stays.
+type ProfileChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nickname      *string                `protobuf:"bytes,1,opt,name=nickname,proto3,oneof" json:"nickname,omitempty"`
+	AvatarFileId  *string                `protobuf:"bytes,2,opt,name=avatar_file_id,json=avatarFileId,proto3,oneof" json:"avatar_file_id,omitempty"`
+	Bio           *string                `protobuf:"bytes,3,opt,name=bio,proto3,oneof" json:"bio,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileChange) Reset() {
+	*x = ProfileChange{}
+	mi := &file_im_v1_envelope_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileChange) ProtoMessage() {}
+
+func (x *ProfileChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileChange.ProtoReflect.Descriptor instead.
+func (*ProfileChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ProfileChange) GetNickname() string {
+	if x != nil && x.Nickname != nil {
+		return *x.Nickname
+	}
+	return ""
+}
+
+func (x *ProfileChange) GetAvatarFileId() string {
+	if x != nil && x.AvatarFileId != nil {
+		return *x.AvatarFileId
+	}
+	return ""
+}
+
+func (x *ProfileChange) GetBio() string {
+	if x != nil && x.Bio != nil {
+		return *x.Bio
+	}
+	return ""
+}
+
+// ContactEvent tells a user whether another one wants them as a contact, on its way
+// from the other's inbox partition to theirs.
+type ContactEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who tells it.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// An im.Wish: of two the higher one stands.
+	Wish int64 `protobuf:"varint,2,opt,name=wish,proto3" json:"wish,omitempty"`
+	// Where it is no wish: the seq of the told user's wish that it ends, 0 = none.
+	Ends int64  `protobuf:"varint,3,opt,name=ends,proto3" json:"ends,omitempty"`
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	AtMs int64  `protobuf:"varint,5,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// It comes from the quarantine.
+	Late          bool `protobuf:"varint,6,opt,name=late,proto3" json:"late,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactEvent) Reset() {
+	*x = ContactEvent{}
+	mi := &file_im_v1_envelope_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactEvent) ProtoMessage() {}
+
+func (x *ContactEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactEvent.ProtoReflect.Descriptor instead.
+func (*ContactEvent) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ContactEvent) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ContactEvent) GetWish() int64 {
+	if x != nil {
+		return x.Wish
+	}
+	return 0
+}
+
+func (x *ContactEvent) GetEnds() int64 {
+	if x != nil {
+		return x.Ends
+	}
+	return 0
+}
+
+func (x *ContactEvent) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ContactEvent) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *ContactEvent) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
 // InboxEnvelope is one thing for some users of one inbox partition.
 type InboxEnvelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -984,8 +1602,10 @@ type InboxEnvelope struct {
 	//	*InboxEnvelope_Event
 	//	*InboxEnvelope_Receipt
 	//	*InboxEnvelope_Read
+	//	*InboxEnvelope_Own
+	//	*InboxEnvelope_Contact
 	What isInboxEnvelope_What `protobuf_oneof:"what"`
-	// Whose inboxes it goes into; all in the envelope's partition. Empty for read.
+	// Whose inboxes it goes into; all in the envelope's partition. Empty for read and own.
 	UserIds       []string `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -993,7 +1613,7 @@ type InboxEnvelope struct {
 
 func (x *InboxEnvelope) Reset() {
 	*x = InboxEnvelope{}
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1625,7 @@ func (x *InboxEnvelope) String() string {
 func (*InboxEnvelope) ProtoMessage() {}
 
 func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1638,7 @@ func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxEnvelope.ProtoReflect.Descriptor instead.
 func (*InboxEnvelope) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InboxEnvelope) GetWhat() isInboxEnvelope_What {
@@ -1055,6 +1675,24 @@ func (x *InboxEnvelope) GetRead() *ReadCommand {
 	return nil
 }
 
+func (x *InboxEnvelope) GetOwn() *OwnCommand {
+	if x != nil {
+		if x, ok := x.What.(*InboxEnvelope_Own); ok {
+			return x.Own
+		}
+	}
+	return nil
+}
+
+func (x *InboxEnvelope) GetContact() *ContactEvent {
+	if x != nil {
+		if x, ok := x.What.(*InboxEnvelope_Contact); ok {
+			return x.Contact
+		}
+	}
+	return nil
+}
+
 func (x *InboxEnvelope) GetUserIds() []string {
 	if x != nil {
 		return x.UserIds
@@ -1078,11 +1716,23 @@ type InboxEnvelope_Read struct {
 	Read *ReadCommand `protobuf:"bytes,3,opt,name=read,proto3,oneof"`
 }
 
+type InboxEnvelope_Own struct {
+	Own *OwnCommand `protobuf:"bytes,5,opt,name=own,proto3,oneof"`
+}
+
+type InboxEnvelope_Contact struct {
+	Contact *ContactEvent `protobuf:"bytes,6,opt,name=contact,proto3,oneof"`
+}
+
 func (*InboxEnvelope_Event) isInboxEnvelope_What() {}
 
 func (*InboxEnvelope_Receipt) isInboxEnvelope_What() {}
 
 func (*InboxEnvelope_Read) isInboxEnvelope_What() {}
+
+func (*InboxEnvelope_Own) isInboxEnvelope_What() {}
+
+func (*InboxEnvelope_Contact) isInboxEnvelope_What() {}
 
 // InboxPack is one item of queue inbox.<q>.
 type InboxPack struct {
@@ -1094,7 +1744,7 @@ type InboxPack struct {
 
 func (x *InboxPack) Reset() {
 	*x = InboxPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	mi := &file_im_v1_envelope_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1756,7 @@ func (x *InboxPack) String() string {
 func (*InboxPack) ProtoMessage() {}
 
 func (x *InboxPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	mi := &file_im_v1_envelope_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1769,7 @@ func (x *InboxPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxPack.ProtoReflect.Descriptor instead.
 func (*InboxPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InboxPack) GetEnvelopes() []*InboxEnvelope {
@@ -1139,7 +1789,7 @@ type CommandPack struct {
 
 func (x *CommandPack) Reset() {
 	*x = CommandPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	mi := &file_im_v1_envelope_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1801,7 @@ func (x *CommandPack) String() string {
 func (*CommandPack) ProtoMessage() {}
 
 func (x *CommandPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	mi := &file_im_v1_envelope_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1814,7 @@ func (x *CommandPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandPack.ProtoReflect.Descriptor instead.
 func (*CommandPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommandPack) GetCommands() []*Command {
@@ -1264,11 +1914,65 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12'\n" +
 	"\x0fconversation_id\x18\x04 \x01(\tR\x0econversationId\x12\x12\n" +
-	"\x04upto\x18\x05 \x01(\x03R\x04upto\"\xb3\x01\n" +
+	"\x04upto\x18\x05 \x01(\x03R\x04upto\"\xa8\x01\n" +
+	"\n" +
+	"OwnCommand\x12%\n" +
+	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
+	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12(\n" +
+	"\x06change\x18\x04 \x01(\v2\x10.im.v1.OwnChangeR\x06change\x12\x13\n" +
+	"\x05at_ms\x18\x05 \x01(\x03R\x04atMs\"\xeb\x01\n" +
+	"\tOwnChange\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12,\n" +
+	"\x06delete\x18\x02 \x01(\v2\x12.im.v1.DeleteForMeH\x00R\x06delete\x12'\n" +
+	"\x04view\x18\x03 \x01(\v2\x11.im.v1.ViewChangeH\x00R\x04view\x120\n" +
+	"\acontact\x18\x04 \x01(\v2\x14.im.v1.ContactChangeH\x00R\acontact\x120\n" +
+	"\aprofile\x18\x05 \x01(\v2\x14.im.v1.ProfileChangeH\x00R\aprofileB\x06\n" +
+	"\x04what\">\n" +
+	"\vDeleteForMe\x12/\n" +
+	"\bmessages\x18\x01 \x03(\v2\x13.im.v1.MessagePlaceR\bmessages\"\x81\x01\n" +
+	"\fMessagePlace\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12)\n" +
+	"\x10conversation_seq\x18\x02 \x01(\x03R\x0fconversationSeq\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\x03R\tmessageId\"\xf5\x01\n" +
+	"\n" +
+	"ViewChange\x12'\n" +
+	"\x0fconversation_id\x18\x01 \x01(\tR\x0econversationId\x12\x19\n" +
+	"\x05muted\x18\x02 \x01(\bH\x00R\x05muted\x88\x01\x01\x12\x1b\n" +
+	"\x06pinned\x18\x03 \x01(\bH\x01R\x06pinned\x88\x01\x01\x12\x1b\n" +
+	"\x06hidden\x18\x04 \x01(\bH\x02R\x06hidden\x88\x01\x01\x12\x1b\n" +
+	"\x06unread\x18\x05 \x01(\bH\x03R\x06unread\x88\x01\x01\x12!\n" +
+	"\fcleared_upto\x18\x06 \x01(\x03R\vclearedUptoB\b\n" +
+	"\x06_mutedB\t\n" +
+	"\a_pinnedB\t\n" +
+	"\a_hiddenB\t\n" +
+	"\a_unread\"l\n" +
+	"\rContactChange\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06remark\x18\x04 \x01(\tR\x06remark\"\x9a\x01\n" +
+	"\rProfileChange\x12\x1f\n" +
+	"\bnickname\x18\x01 \x01(\tH\x00R\bnickname\x88\x01\x01\x12)\n" +
+	"\x0eavatar_file_id\x18\x02 \x01(\tH\x01R\favatarFileId\x88\x01\x01\x12\x15\n" +
+	"\x03bio\x18\x03 \x01(\tH\x02R\x03bio\x88\x01\x01B\v\n" +
+	"\t_nicknameB\x11\n" +
+	"\x0f_avatar_file_idB\x06\n" +
+	"\x04_bio\"\x8c\x01\n" +
+	"\fContactEvent\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04wish\x18\x02 \x01(\x03R\x04wish\x12\x12\n" +
+	"\x04ends\x18\x03 \x01(\x03R\x04ends\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x13\n" +
+	"\x05at_ms\x18\x05 \x01(\x03R\x04atMs\x12\x12\n" +
+	"\x04late\x18\x06 \x01(\bR\x04late\"\x8b\x02\n" +
 	"\rInboxEnvelope\x12$\n" +
 	"\x05event\x18\x01 \x01(\v2\f.im.v1.EventH\x00R\x05event\x12/\n" +
 	"\areceipt\x18\x02 \x01(\v2\x13.im.v1.ReceiptEventH\x00R\areceipt\x12(\n" +
-	"\x04read\x18\x03 \x01(\v2\x12.im.v1.ReadCommandH\x00R\x04read\x12\x19\n" +
+	"\x04read\x18\x03 \x01(\v2\x12.im.v1.ReadCommandH\x00R\x04read\x12%\n" +
+	"\x03own\x18\x05 \x01(\v2\x11.im.v1.OwnCommandH\x00R\x03own\x12/\n" +
+	"\acontact\x18\x06 \x01(\v2\x13.im.v1.ContactEventH\x00R\acontact\x12\x19\n" +
 	"\buser_ids\x18\x04 \x03(\tR\auserIdsB\x06\n" +
 	"\x04what\"?\n" +
 	"\tInboxPack\x122\n" +
@@ -1288,7 +1992,7 @@ func file_im_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_im_v1_envelope_proto_rawDescData
 }
 
-var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_im_v1_envelope_proto_goTypes = []any{
 	(*Origin)(nil),          // 0: im.v1.Origin
 	(*Command)(nil),         // 1: im.v1.Command
@@ -1299,9 +2003,17 @@ var file_im_v1_envelope_proto_goTypes = []any{
 	(*Event)(nil),           // 6: im.v1.Event
 	(*ReceiptEvent)(nil),    // 7: im.v1.ReceiptEvent
 	(*ReadCommand)(nil),     // 8: im.v1.ReadCommand
-	(*InboxEnvelope)(nil),   // 9: im.v1.InboxEnvelope
-	(*InboxPack)(nil),       // 10: im.v1.InboxPack
-	(*CommandPack)(nil),     // 11: im.v1.CommandPack
+	(*OwnCommand)(nil),      // 9: im.v1.OwnCommand
+	(*OwnChange)(nil),       // 10: im.v1.OwnChange
+	(*DeleteForMe)(nil),     // 11: im.v1.DeleteForMe
+	(*MessagePlace)(nil),    // 12: im.v1.MessagePlace
+	(*ViewChange)(nil),      // 13: im.v1.ViewChange
+	(*ContactChange)(nil),   // 14: im.v1.ContactChange
+	(*ProfileChange)(nil),   // 15: im.v1.ProfileChange
+	(*ContactEvent)(nil),    // 16: im.v1.ContactEvent
+	(*InboxEnvelope)(nil),   // 17: im.v1.InboxEnvelope
+	(*InboxPack)(nil),       // 18: im.v1.InboxPack
+	(*CommandPack)(nil),     // 19: im.v1.CommandPack
 }
 var file_im_v1_envelope_proto_depIdxs = []int32{
 	0,  // 0: im.v1.Command.origin:type_name -> im.v1.Origin
@@ -1309,16 +2021,25 @@ var file_im_v1_envelope_proto_depIdxs = []int32{
 	3,  // 2: im.v1.RoomSettings.banned:type_name -> im.v1.RoomRestriction
 	5,  // 3: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
 	0,  // 4: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
-	6,  // 5: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
-	7,  // 6: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
-	8,  // 7: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
-	9,  // 8: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
-	1,  // 9: im.v1.CommandPack.commands:type_name -> im.v1.Command
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	0,  // 5: im.v1.OwnCommand.origin:type_name -> im.v1.Origin
+	10, // 6: im.v1.OwnCommand.change:type_name -> im.v1.OwnChange
+	11, // 7: im.v1.OwnChange.delete:type_name -> im.v1.DeleteForMe
+	13, // 8: im.v1.OwnChange.view:type_name -> im.v1.ViewChange
+	14, // 9: im.v1.OwnChange.contact:type_name -> im.v1.ContactChange
+	15, // 10: im.v1.OwnChange.profile:type_name -> im.v1.ProfileChange
+	12, // 11: im.v1.DeleteForMe.messages:type_name -> im.v1.MessagePlace
+	6,  // 12: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
+	7,  // 13: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
+	8,  // 14: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
+	9,  // 15: im.v1.InboxEnvelope.own:type_name -> im.v1.OwnCommand
+	16, // 16: im.v1.InboxEnvelope.contact:type_name -> im.v1.ContactEvent
+	17, // 17: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
+	1,  // 18: im.v1.CommandPack.commands:type_name -> im.v1.Command
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_envelope_proto_init() }
@@ -1326,10 +2047,20 @@ func file_im_v1_envelope_proto_init() {
 	if File_im_v1_envelope_proto != nil {
 		return
 	}
-	file_im_v1_envelope_proto_msgTypes[9].OneofWrappers = []any{
+	file_im_v1_envelope_proto_msgTypes[10].OneofWrappers = []any{
+		(*OwnChange_Delete)(nil),
+		(*OwnChange_View)(nil),
+		(*OwnChange_Contact)(nil),
+		(*OwnChange_Profile)(nil),
+	}
+	file_im_v1_envelope_proto_msgTypes[13].OneofWrappers = []any{}
+	file_im_v1_envelope_proto_msgTypes[15].OneofWrappers = []any{}
+	file_im_v1_envelope_proto_msgTypes[17].OneofWrappers = []any{
 		(*InboxEnvelope_Event)(nil),
 		(*InboxEnvelope_Receipt)(nil),
 		(*InboxEnvelope_Read)(nil),
+		(*InboxEnvelope_Own)(nil),
+		(*InboxEnvelope_Contact)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1337,7 +2068,7 @@ func file_im_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_envelope_proto_rawDesc), len(file_im_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

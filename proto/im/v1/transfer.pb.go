@@ -319,6 +319,8 @@ type Publish struct {
 	//	*Publish_Change
 	//	*Publish_Vouched
 	//	*Publish_Room
+	//	*Publish_Own
+	//	*Publish_Block
 	What isPublish_What `protobuf_oneof:"what"`
 	// B3 single header of the gateway's span, else empty.
 	B3 string `protobuf:"bytes,8,opt,name=b3,proto3" json:"b3,omitempty"`
@@ -447,6 +449,24 @@ func (x *Publish) GetRoom() []byte {
 	return nil
 }
 
+func (x *Publish) GetOwn() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Publish_Own); ok {
+			return x.Own
+		}
+	}
+	return nil
+}
+
+func (x *Publish) GetBlock() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Publish_Block); ok {
+			return x.Block
+		}
+	}
+	return nil
+}
+
 func (x *Publish) GetB3() string {
 	if x != nil {
 		return x.B3
@@ -494,6 +514,16 @@ type Publish_Room struct {
 	Room []byte `protobuf:"bytes,16,opt,name=room,proto3,oneof"`
 }
 
+type Publish_Own struct {
+	// An encoded OwnChange.
+	Own []byte `protobuf:"bytes,13,opt,name=own,proto3,oneof"`
+}
+
+type Publish_Block struct {
+	// An encoded Block.
+	Block []byte `protobuf:"bytes,14,opt,name=block,proto3,oneof"`
+}
+
 func (*Publish_Send) isPublish_What() {}
 
 func (*Publish_Read) isPublish_What() {}
@@ -505,6 +535,10 @@ func (*Publish_Change) isPublish_What() {}
 func (*Publish_Vouched) isPublish_What() {}
 
 func (*Publish_Room) isPublish_What() {}
+
+func (*Publish_Own) isPublish_What() {}
+
+func (*Publish_Block) isPublish_What() {}
 
 // GroupChange is what a user wants to be done to a group. It is answered as a send,
 // with a message_id of 0 where there was nothing to do.
@@ -747,6 +781,70 @@ func (x *RoomChange) GetByService() bool {
 	return false
 }
 
+// Block is that a user takes no more messages of another one in their direct
+// conversation, or takes them again. It is answered as a send, with a message_id of 0
+// where there was nothing to do.
+type Block struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a client_msg_id.
+	ClientId      string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Blocked       bool   `protobuf:"varint,3,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Block) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Block) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Block) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
 // Generation orders the attaches of one user: (term of the owner, counter).
 type Generation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -758,7 +856,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +868,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +881,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Generation) GetTerm() int64 {
@@ -814,7 +912,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +924,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +937,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attach) GetSession() uint64 {
@@ -891,7 +989,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1001,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1014,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Attached) GetSession() uint64 {
@@ -957,7 +1055,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1067,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1080,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Detach) GetSession() uint64 {
@@ -1016,7 +1114,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1126,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1139,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Acked) GetSession() uint64 {
@@ -1096,7 +1194,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1206,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1219,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeadRequest) GetSession() uint64 {
@@ -1152,7 +1250,7 @@ type HeadOf struct {
 
 func (x *HeadOf) Reset() {
 	*x = HeadOf{}
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1262,7 @@ func (x *HeadOf) String() string {
 func (*HeadOf) ProtoMessage() {}
 
 func (x *HeadOf) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1275,7 @@ func (x *HeadOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadOf.ProtoReflect.Descriptor instead.
 func (*HeadOf) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeadOf) GetSession() uint64 {
@@ -1213,7 +1311,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1323,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1336,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ownership) GetPartition() int32 {
@@ -1279,7 +1377,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1389,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1402,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Reply) GetSession() uint64 {
@@ -1403,7 +1501,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1513,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1526,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Target) GetSession() uint64 {
@@ -1464,7 +1562,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1574,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1587,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Push) GetWhat() isPush_What {
@@ -1608,7 +1706,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1718,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1731,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Kicked) GetSession() uint64 {
@@ -1670,7 +1768,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1780,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1793,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoginRequest) GetAuth() *Auth {
@@ -1738,7 +1836,7 @@ type LoginReply struct {
 
 func (x *LoginReply) Reset() {
 	*x = LoginReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1848,7 @@ func (x *LoginReply) String() string {
 func (*LoginReply) ProtoMessage() {}
 
 func (x *LoginReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1861,7 @@ func (x *LoginReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginReply.ProtoReflect.Descriptor instead.
 func (*LoginReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoginReply) GetError() *Error {
@@ -1846,7 +1944,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1956,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1969,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PullRequest) GetUserId() string {
@@ -1932,7 +2030,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2042,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2055,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PullReply) GetEntries() [][]byte {
@@ -2022,7 +2120,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[23]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2132,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[23]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2145,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{23}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KickRequest) GetUserId() string {
@@ -2087,7 +2185,7 @@ type KickReply struct {
 
 func (x *KickReply) Reset() {
 	*x = KickReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[24]
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2197,7 @@ func (x *KickReply) String() string {
 func (*KickReply) ProtoMessage() {}
 
 func (x *KickReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[24]
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2210,7 @@ func (x *KickReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickReply.ProtoReflect.Descriptor instead.
 func (*KickReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{24}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KickReply) GetClosed() int32 {
@@ -2139,7 +2237,7 @@ type RoomHere struct {
 
 func (x *RoomHere) Reset() {
 	*x = RoomHere{}
-	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2249,7 @@ func (x *RoomHere) String() string {
 func (*RoomHere) ProtoMessage() {}
 
 func (x *RoomHere) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2262,7 @@ func (x *RoomHere) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomHere.ProtoReflect.Descriptor instead.
 func (*RoomHere) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{25}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RoomHere) GetConversationId() string {
@@ -2219,7 +2317,7 @@ type RoomThere struct {
 
 func (x *RoomThere) Reset() {
 	*x = RoomThere{}
-	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2329,7 @@ func (x *RoomThere) String() string {
 func (*RoomThere) ProtoMessage() {}
 
 func (x *RoomThere) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2342,7 @@ func (x *RoomThere) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomThere.ProtoReflect.Descriptor instead.
 func (*RoomThere) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{26}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RoomThere) GetConversationId() string {
@@ -2295,7 +2393,7 @@ type RoomPush struct {
 
 func (x *RoomPush) Reset() {
 	*x = RoomPush{}
-	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2405,7 @@ func (x *RoomPush) String() string {
 func (*RoomPush) ProtoMessage() {}
 
 func (x *RoomPush) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2418,7 @@ func (x *RoomPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPush.ProtoReflect.Descriptor instead.
 func (*RoomPush) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{27}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RoomPush) GetConversationId() string {
@@ -2370,7 +2468,7 @@ type RoomEvent struct {
 
 func (x *RoomEvent) Reset() {
 	*x = RoomEvent{}
-	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2480,7 @@ func (x *RoomEvent) String() string {
 func (*RoomEvent) ProtoMessage() {}
 
 func (x *RoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2493,7 @@ func (x *RoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
 func (*RoomEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{28}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RoomEvent) GetSeq() int64 {
@@ -2476,7 +2574,7 @@ type RoomSignal struct {
 
 func (x *RoomSignal) Reset() {
 	*x = RoomSignal{}
-	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2586,7 @@ func (x *RoomSignal) String() string {
 func (*RoomSignal) ProtoMessage() {}
 
 func (x *RoomSignal) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2599,7 @@ func (x *RoomSignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSignal.ProtoReflect.Descriptor instead.
 func (*RoomSignal) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{29}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RoomSignal) GetConversationId() string {
@@ -2537,7 +2635,7 @@ type RoomAsk struct {
 
 func (x *RoomAsk) Reset() {
 	*x = RoomAsk{}
-	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2647,7 @@ func (x *RoomAsk) String() string {
 func (*RoomAsk) ProtoMessage() {}
 
 func (x *RoomAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2660,7 @@ func (x *RoomAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAsk.ProtoReflect.Descriptor instead.
 func (*RoomAsk) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{30}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RoomAsk) GetId() uint64 {
@@ -2597,7 +2695,7 @@ type RoomAnswer struct {
 
 func (x *RoomAnswer) Reset() {
 	*x = RoomAnswer{}
-	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2707,7 @@ func (x *RoomAnswer) String() string {
 func (*RoomAnswer) ProtoMessage() {}
 
 func (x *RoomAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2720,7 @@ func (x *RoomAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAnswer.ProtoReflect.Descriptor instead.
 func (*RoomAnswer) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{31}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RoomAnswer) GetId() uint64 {
@@ -2662,7 +2760,7 @@ type RoomPageRequest struct {
 
 func (x *RoomPageRequest) Reset() {
 	*x = RoomPageRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2772,7 @@ func (x *RoomPageRequest) String() string {
 func (*RoomPageRequest) ProtoMessage() {}
 
 func (x *RoomPageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2785,7 @@ func (x *RoomPageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPageRequest.ProtoReflect.Descriptor instead.
 func (*RoomPageRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{32}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RoomPageRequest) GetConversationId() string {
@@ -2739,7 +2837,7 @@ type RoomPageReply struct {
 
 func (x *RoomPageReply) Reset() {
 	*x = RoomPageReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +2849,7 @@ func (x *RoomPageReply) String() string {
 func (*RoomPageReply) ProtoMessage() {}
 
 func (x *RoomPageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +2862,7 @@ func (x *RoomPageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPageReply.ProtoReflect.Descriptor instead.
 func (*RoomPageReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{33}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RoomPageReply) GetError() *Error {
@@ -2813,7 +2911,7 @@ type RoomStatusRequest struct {
 
 func (x *RoomStatusRequest) Reset() {
 	*x = RoomStatusRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +2923,7 @@ func (x *RoomStatusRequest) String() string {
 func (*RoomStatusRequest) ProtoMessage() {}
 
 func (x *RoomStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +2936,7 @@ func (x *RoomStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStatusRequest.ProtoReflect.Descriptor instead.
 func (*RoomStatusRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{34}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoomStatusRequest) GetConversationId() string {
@@ -2865,7 +2963,7 @@ type RoomStatusReply struct {
 
 func (x *RoomStatusReply) Reset() {
 	*x = RoomStatusReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	mi := &file_im_v1_transfer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +2975,7 @@ func (x *RoomStatusReply) String() string {
 func (*RoomStatusReply) ProtoMessage() {}
 
 func (x *RoomStatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	mi := &file_im_v1_transfer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +2988,7 @@ func (x *RoomStatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStatusReply.ProtoReflect.Descriptor instead.
 func (*RoomStatusReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{35}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RoomStatusReply) GetOnline() int32 {
@@ -2938,7 +3036,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1f\n" +
 	"\vtransfer_id\x18\x03 \x01(\tR\n" +
-	"transferId\"\xd5\x02\n" +
+	"transferId\"\x81\x03\n" +
 	"\aPublish\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\x04R\arequest\x12\x17\n" +
@@ -2950,7 +3048,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x06change\x18\n" +
 	" \x01(\fH\x00R\x06change\x12*\n" +
 	"\avouched\x18\x0f \x01(\v2\x0e.im.v1.VouchedH\x00R\avouched\x12\x14\n" +
-	"\x04room\x18\x10 \x01(\fH\x00R\x04room\x12\x0e\n" +
+	"\x04room\x18\x10 \x01(\fH\x00R\x04room\x12\x12\n" +
+	"\x03own\x18\r \x01(\fH\x00R\x03own\x12\x16\n" +
+	"\x05block\x18\x0e \x01(\fH\x00R\x05block\x12\x0e\n" +
 	"\x02b3\x18\b \x01(\tR\x02b3\x12&\n" +
 	"\x0fstamp_client_id\x18\t \x01(\bR\rstampClientIdB\x06\n" +
 	"\x04what\"x\n" +
@@ -2975,7 +3075,11 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"membership\x18\x03 \x01(\v2\x11.im.v1.MembershipR\n" +
 	"membership\x12\x1d\n" +
 	"\n" +
-	"by_service\x18\x04 \x01(\bR\tbyService\":\n" +
+	"by_service\x18\x04 \x01(\bR\tbyService\"W\n" +
+	"\x05Block\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
+	"\ablocked\x18\x03 \x01(\bR\ablocked\":\n" +
 	"\n" +
 	"Generation\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x18\n" +
@@ -3163,7 +3267,7 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_im_v1_transfer_proto_goTypes = []any{
 	(*ToTransfer)(nil),        // 0: im.v1.ToTransfer
 	(*ToGateway)(nil),         // 1: im.v1.ToGateway
@@ -3172,90 +3276,91 @@ var file_im_v1_transfer_proto_goTypes = []any{
 	(*GroupChange)(nil),       // 4: im.v1.GroupChange
 	(*Vouched)(nil),           // 5: im.v1.Vouched
 	(*RoomChange)(nil),        // 6: im.v1.RoomChange
-	(*Generation)(nil),        // 7: im.v1.Generation
-	(*Attach)(nil),            // 8: im.v1.Attach
-	(*Attached)(nil),          // 9: im.v1.Attached
-	(*Detach)(nil),            // 10: im.v1.Detach
-	(*Acked)(nil),             // 11: im.v1.Acked
-	(*HeadRequest)(nil),       // 12: im.v1.HeadRequest
-	(*HeadOf)(nil),            // 13: im.v1.HeadOf
-	(*Ownership)(nil),         // 14: im.v1.Ownership
-	(*Reply)(nil),             // 15: im.v1.Reply
-	(*Target)(nil),            // 16: im.v1.Target
-	(*Push)(nil),              // 17: im.v1.Push
-	(*Kicked)(nil),            // 18: im.v1.Kicked
-	(*LoginRequest)(nil),      // 19: im.v1.LoginRequest
-	(*LoginReply)(nil),        // 20: im.v1.LoginReply
-	(*PullRequest)(nil),       // 21: im.v1.PullRequest
-	(*PullReply)(nil),         // 22: im.v1.PullReply
-	(*KickRequest)(nil),       // 23: im.v1.KickRequest
-	(*KickReply)(nil),         // 24: im.v1.KickReply
-	(*RoomHere)(nil),          // 25: im.v1.RoomHere
-	(*RoomThere)(nil),         // 26: im.v1.RoomThere
-	(*RoomPush)(nil),          // 27: im.v1.RoomPush
-	(*RoomEvent)(nil),         // 28: im.v1.RoomEvent
-	(*RoomSignal)(nil),        // 29: im.v1.RoomSignal
-	(*RoomAsk)(nil),           // 30: im.v1.RoomAsk
-	(*RoomAnswer)(nil),        // 31: im.v1.RoomAnswer
-	(*RoomPageRequest)(nil),   // 32: im.v1.RoomPageRequest
-	(*RoomPageReply)(nil),     // 33: im.v1.RoomPageReply
-	(*RoomStatusRequest)(nil), // 34: im.v1.RoomStatusRequest
-	(*RoomStatusReply)(nil),   // 35: im.v1.RoomStatusReply
-	(*Membership)(nil),        // 36: im.v1.Membership
-	(*SendAck)(nil),           // 37: im.v1.SendAck
-	(*Error)(nil),             // 38: im.v1.Error
-	(*ReadReply)(nil),         // 39: im.v1.ReadReply
-	(*AckReply)(nil),          // 40: im.v1.AckReply
-	(*Auth)(nil),              // 41: im.v1.Auth
+	(*Block)(nil),             // 7: im.v1.Block
+	(*Generation)(nil),        // 8: im.v1.Generation
+	(*Attach)(nil),            // 9: im.v1.Attach
+	(*Attached)(nil),          // 10: im.v1.Attached
+	(*Detach)(nil),            // 11: im.v1.Detach
+	(*Acked)(nil),             // 12: im.v1.Acked
+	(*HeadRequest)(nil),       // 13: im.v1.HeadRequest
+	(*HeadOf)(nil),            // 14: im.v1.HeadOf
+	(*Ownership)(nil),         // 15: im.v1.Ownership
+	(*Reply)(nil),             // 16: im.v1.Reply
+	(*Target)(nil),            // 17: im.v1.Target
+	(*Push)(nil),              // 18: im.v1.Push
+	(*Kicked)(nil),            // 19: im.v1.Kicked
+	(*LoginRequest)(nil),      // 20: im.v1.LoginRequest
+	(*LoginReply)(nil),        // 21: im.v1.LoginReply
+	(*PullRequest)(nil),       // 22: im.v1.PullRequest
+	(*PullReply)(nil),         // 23: im.v1.PullReply
+	(*KickRequest)(nil),       // 24: im.v1.KickRequest
+	(*KickReply)(nil),         // 25: im.v1.KickReply
+	(*RoomHere)(nil),          // 26: im.v1.RoomHere
+	(*RoomThere)(nil),         // 27: im.v1.RoomThere
+	(*RoomPush)(nil),          // 28: im.v1.RoomPush
+	(*RoomEvent)(nil),         // 29: im.v1.RoomEvent
+	(*RoomSignal)(nil),        // 30: im.v1.RoomSignal
+	(*RoomAsk)(nil),           // 31: im.v1.RoomAsk
+	(*RoomAnswer)(nil),        // 32: im.v1.RoomAnswer
+	(*RoomPageRequest)(nil),   // 33: im.v1.RoomPageRequest
+	(*RoomPageReply)(nil),     // 34: im.v1.RoomPageReply
+	(*RoomStatusRequest)(nil), // 35: im.v1.RoomStatusRequest
+	(*RoomStatusReply)(nil),   // 36: im.v1.RoomStatusReply
+	(*Membership)(nil),        // 37: im.v1.Membership
+	(*SendAck)(nil),           // 38: im.v1.SendAck
+	(*Error)(nil),             // 39: im.v1.Error
+	(*ReadReply)(nil),         // 40: im.v1.ReadReply
+	(*AckReply)(nil),          // 41: im.v1.AckReply
+	(*Auth)(nil),              // 42: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
 	3,  // 1: im.v1.ToTransfer.publishes:type_name -> im.v1.Publish
-	8,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
-	10, // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
-	11, // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
-	12, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
-	25, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
-	31, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
-	14, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
-	9,  // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
-	15, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
-	17, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
-	13, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
-	18, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
-	14, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
-	26, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
-	30, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
+	9,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
+	11, // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
+	12, // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
+	13, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
+	26, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
+	32, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
+	15, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
+	10, // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
+	16, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
+	18, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
+	14, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
+	19, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
+	15, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
+	27, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
+	31, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
 	5,  // 17: im.v1.Publish.vouched:type_name -> im.v1.Vouched
-	36, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
-	36, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
-	7,  // 20: im.v1.Attach.generation:type_name -> im.v1.Generation
-	7,  // 21: im.v1.Attached.generation:type_name -> im.v1.Generation
-	37, // 22: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	38, // 23: im.v1.Reply.error:type_name -> im.v1.Error
-	39, // 24: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	40, // 25: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	27, // 26: im.v1.Push.room:type_name -> im.v1.RoomPush
-	29, // 27: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
-	16, // 28: im.v1.Push.targets:type_name -> im.v1.Target
-	41, // 29: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	38, // 30: im.v1.LoginReply.error:type_name -> im.v1.Error
-	38, // 31: im.v1.PullReply.error:type_name -> im.v1.Error
-	28, // 32: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
-	38, // 33: im.v1.RoomPageReply.error:type_name -> im.v1.Error
-	28, // 34: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	37, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	37, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
+	8,  // 20: im.v1.Attach.generation:type_name -> im.v1.Generation
+	8,  // 21: im.v1.Attached.generation:type_name -> im.v1.Generation
+	38, // 22: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	39, // 23: im.v1.Reply.error:type_name -> im.v1.Error
+	40, // 24: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	41, // 25: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	28, // 26: im.v1.Push.room:type_name -> im.v1.RoomPush
+	30, // 27: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
+	17, // 28: im.v1.Push.targets:type_name -> im.v1.Target
+	42, // 29: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	39, // 30: im.v1.LoginReply.error:type_name -> im.v1.Error
+	39, // 31: im.v1.PullReply.error:type_name -> im.v1.Error
+	29, // 32: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	39, // 33: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	29, // 34: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
 	0,  // 35: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	19, // 36: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	21, // 37: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	23, // 38: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	32, // 39: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
-	34, // 40: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	20, // 36: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	22, // 37: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	24, // 38: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	33, // 39: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	35, // 40: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
 	1,  // 41: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	20, // 42: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	22, // 43: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	24, // 44: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	33, // 45: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
-	35, // 46: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	21, // 42: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	23, // 43: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	25, // 44: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	34, // 45: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	36, // 46: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
 	41, // [41:47] is the sub-list for method output_type
 	35, // [35:41] is the sub-list for method input_type
 	35, // [35:35] is the sub-list for extension type_name
@@ -3276,37 +3381,39 @@ func file_im_v1_transfer_proto_init() {
 		(*Publish_Change)(nil),
 		(*Publish_Vouched)(nil),
 		(*Publish_Room)(nil),
+		(*Publish_Own)(nil),
+		(*Publish_Block)(nil),
 	}
 	file_im_v1_transfer_proto_msgTypes[5].OneofWrappers = []any{
 		(*Vouched_Send)(nil),
 		(*Vouched_Signal)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[15].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[16].OneofWrappers = []any{
 		(*Reply_SendAck)(nil),
 		(*Reply_Error)(nil),
 		(*Reply_ReadReply)(nil),
 		(*Reply_AckReply)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[17].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[18].OneofWrappers = []any{
 		(*Push_Entry)(nil),
 		(*Push_Signal)(nil),
 		(*Push_HeadOnly)(nil),
 		(*Push_Room)(nil),
 		(*Push_RoomSignal)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[21].OneofWrappers = []any{}
-	file_im_v1_transfer_proto_msgTypes[28].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[22].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[29].OneofWrappers = []any{
 		(*RoomEvent_Message)(nil),
 		(*RoomEvent_Entry)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[32].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
