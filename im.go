@@ -108,7 +108,11 @@ type Event struct {
 	Counted        bool  // counts as unread for others
 	Flags          uint32
 	B3             string // trace, B3 single header; empty = none
-	Body           []byte // encoded im.v1.Message with content and attributes only
+	Body           []byte // encoded im.v1.Message with content and attributes only; of other kinds what they say
+
+	// Mentions are the members whom a message mentions, or MentionAll. They are written,
+	// to be counted; reads of events leave them out.
+	Mentions []string
 }
 
 // The flags of an event.
@@ -340,6 +344,7 @@ type ConversationView struct {
 	Head     int64 // highest conversation seq that this user may see
 	Mark     ReadMark
 	Unread   int    // at most MaxUnread
+	Mentions int    // those of Unread that mention the user
 	Present  bool   // the user is a member now
 	PeerID   string // direct: the other user, or oneself
 	LastAtMs int64  // of the newest event; with ID the position in the list
@@ -359,6 +364,7 @@ type EventRange struct {
 	After          int64 // with Forward: from here on, ascending
 	Before         int64 // without: the newest below this; 0 = from the end
 	Forward        bool
+	ThreadID       int64 // only those of this thread; 0 = all
 	Limit          int
 	Stays          []Member // only seqs within one of these; never empty
 	Viewer         ReadMark // what its user has cleared or deleted is left out

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -157,6 +158,7 @@ func (s *settings) change(next *configs.Config, centre map[string]string) {
 func transferPolicy(c *configs.Config) transfer.Policy {
 	return transfer.Policy{
 		SendsPerSecond: c.Limits.SendsPerSecond, SendBurst: c.Limits.SendBurst, RefuseSignals: !c.Features.Signals,
+		RecallWithin: time.Duration(c.Limits.RecallSeconds) * time.Second,
 	}
 }
 

@@ -20,6 +20,7 @@ type Conversation struct {
 	Head           int64  // highest conversation seq
 	ReadUpto       int64  // conversation seq
 	Unread         int    // exact up to 1,000
+	Mentions       int    // those of Unread that mention oneself, or all
 	LastMessage    *imv1.Message
 
 	Muted, Pinned bool
@@ -50,6 +51,8 @@ type HistoryQuery struct {
 	After   int64 // with Forward; 0 = from the first
 	Before  int64 // without; 0 = from the end
 	Limit   int   // 0 = 50, at most 200
+
+	ThreadID int64 // only the messages of this thread; 0 = all
 }
 
 // InboxQuery asks for a page of the inbox without moving the device's cursor.
@@ -130,6 +133,7 @@ type conversationAnswer struct {
 		Head           number          `json:"head"`
 		ReadUpto       number          `json:"read_upto"`
 		Unread         int             `json:"unread"`
+		Mentions       int             `json:"mentions"`
 		LastMessage    json.RawMessage `json:"last_message"`
 		Muted          bool            `json:"muted"`
 		Pinned         bool            `json:"pinned"`
@@ -147,7 +151,7 @@ func (a *conversationAnswer) page() (ConversationPage, error) {
 	for _, row := range a.Conversations {
 		conversation := Conversation{
 			ConversationID: row.ConversationID, Type: row.Type, PeerID: row.PeerID, GroupID: row.Group.GroupID, GroupName: row.Group.Name,
-			Head: int64(row.Head), ReadUpto: int64(row.ReadUpto), Unread: row.Unread,
+			Head: int64(row.Head), ReadUpto: int64(row.ReadUpto), Unread: row.Unread, Mentions: row.Mentions,
 			Muted: row.Muted, Pinned: row.Pinned, Hidden: row.Hidden, MarkedUnread: row.MarkedUnread, ClearedUpto: int64(row.ClearedUpto),
 		}
 		if len(row.LastMessage) > 0 && string(row.LastMessage) != "null" {
@@ -169,6 +173,9 @@ func (a *API) History(ctx context.Context, conversationID string, query HistoryQ
 		values.Set("after", strconv.FormatInt(query.After, 10))
 	} else if query.Before != 0 {
 		values.Set("before", strconv.FormatInt(query.Before, 10))
+	}
+	if query.ThreadID != 0 {
+		values.Set("thread_id", strconv.FormatInt(query.ThreadID, 10))
 	}
 	// A join_reply has these two fields with the same meaning.
 	var answer imv1.JoinReply

@@ -153,6 +153,7 @@ type Auth struct {
 type Limits struct {
 	SendsPerSecond float64 `mapstructure:"sends_per_second"`
 	SendBurst      int     `mapstructure:"send_burst"`
+	RecallSeconds  int     `mapstructure:"recall_seconds"`
 }
 
 // Features are what can be switched off.

@@ -20,6 +20,7 @@ var dynamics = []dynamic{
 	{"features.registration", func(c *Config) any { return &c.Features.Registration }},
 	{"features.signals", func(c *Config) any { return &c.Features.Signals }},
 	{"features.user_rooms", func(c *Config) any { return &c.Features.UserRooms }},
+	{"limits.recall_seconds", func(c *Config) any { return &c.Limits.RecallSeconds }},
 	{"limits.send_burst", func(c *Config) any { return &c.Limits.SendBurst }},
 	{"limits.sends_per_second", func(c *Config) any { return &c.Limits.SendsPerSecond }},
 	{"log.level", func(c *Config) any { return &c.Log.Level }},

@@ -14,7 +14,7 @@ import (
 func TestDynamicSettings(t *testing.T) {
 	others := map[string]string{
 		"features.registration": "false", "features.signals": "false", "features.user_rooms": "true", "limits.send_burst": "7",
-		"limits.sends_per_second": "2.5", "log.level": "debug", "tracing.sample_rate": "1",
+		"limits.recall_seconds": "60", "limits.sends_per_second": "2.5", "log.level": "debug", "tracing.sample_rate": "1",
 	}
 	if !slices.IsSorted(configs.Dynamic()) || len(configs.Dynamic()) != len(others) {
 		t.Fatalf("dynamic are %v", configs.Dynamic())

@@ -48,6 +48,7 @@ func (c *Config) validateDynamic(f *findings) {
 		f.add("limits.sends_per_second", "must be 0 to 1000000, not %v", n)
 	}
 	f.between("limits.send_burst", c.Limits.SendBurst, 0, 1e6)
+	f.between("limits.recall_seconds", c.Limits.RecallSeconds, 0, 1e9)
 	if rate := c.Tracing.SampleRate; !(rate >= 0 && rate <= 1) {
 		f.add("tracing.sample_rate", "must be 0 to 1, not %v", rate)
 	}

@@ -35,6 +35,7 @@ type Conversation struct {
 	Head           int64Text                               `json:"head" doc:"Highest conversation seq."`
 	ReadUpto       int64Text                               `json:"read_upto"`
 	Unread         int32                                   `json:"unread" doc:"Exact to 1,000."`
+	Mentions       int32                                   `json:"mentions,omitempty" doc:"Those of unread that mention oneself, or all."`
 	Muted          bool                                    `json:"muted,omitempty"`
 	Pinned         bool                                    `json:"pinned,omitempty"`
 	Hidden         bool                                    `json:"hidden,omitempty" doc:"Clients leave it out of their lists."`
@@ -80,8 +81,18 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsQuery) 
 	list := ConversationList{
 		Conversations: make([]Conversation, 0, len(views)), Next: next, InboxHead: int64Text(head), InboxEpoch: info.InboxEpoch,
 	}
+	var newest []im.Event
 	for _, view := range views {
-		shown, err := conversationOf(view, caller.UserID)
+		if view.Last != nil {
+			newest = append(newest, *view.Last)
+		}
+	}
+	states, err := s.statesOf(ctx, newest)
+	if err != nil {
+		return nil, err
+	}
+	for _, view := range views {
+		shown, err := s.conversationOf(view, states, caller.UserID)
 		if err != nil {
 			return nil, err
 		}
@@ -116,10 +127,10 @@ func (s *Server) viewsOf(ctx context.Context, userID, peerID string, from im.Lis
 }
 
 // conversationOf puts a line into its JSON form.
-func conversationOf(view im.ConversationView, userID string) (Conversation, error) {
+func (s *Server) conversationOf(view im.ConversationView, states map[int64]*im.MessageState, userID string) (Conversation, error) {
 	shown := Conversation{
 		ConversationID: view.ID, Type: view.Type, PeerID: view.PeerID,
-		Head: int64Text(view.Head), ReadUpto: int64Text(view.Mark.ReadUpto), Unread: int32(view.Unread), //nolint:gosec // at most MaxUnread
+		Head: int64Text(view.Head), ReadUpto: int64Text(view.Mark.ReadUpto), Unread: int32(view.Unread), Mentions: int32(view.Mentions), //nolint:gosec // at most MaxUnread
 		Muted: view.Mark.Muted.On(), Pinned: view.Mark.Pinned.On(), Hidden: view.Mark.Hidden.On(), MarkedUnread: view.Mark.Unread.On(),
 		ClearedUpto: int64Text(view.Mark.ClearedUpto),
 	}
@@ -134,7 +145,7 @@ func conversationOf(view im.ConversationView, userID string) (Conversation, erro
 		shown.Group = group
 	}
 	if view.Last != nil {
-		message, err := messageOf(view.Last, userID)
+		message, err := messageOf(view.Last, states[view.Last.ID], userID, s.nowMs())
 		if err != nil {
 			return shown, err
 		}

@@ -18,7 +18,7 @@ func textEvent(t *testing.T, conversation, sender string, seq int64) im.Event {
 		t.Fatal(err)
 	}
 	return im.Event{
-		ID: 1000 + seq, ConversationID: conversation, Seq: seq, Kind: im.KindMessage, SenderID: sender, DeviceID: sender + "'s",
+		ID: 1000 + seq, ConversationID: conversation, Seq: seq, Kind: im.KindMessage, Counted: true, SenderID: sender, DeviceID: sender + "'s",
 		ClientID: fmt.Sprint("c", seq), AtMs: 5000 + seq, Body: body,
 	}
 }
@@ -143,12 +143,12 @@ func TestMessagesOfAHistory(t *testing.T) {
 	conversation := im.DirectConversation(id, "bob")
 	w.store.stays[im.ReadKey{UserID: id, ConversationID: conversation}] = []im.Member{{JoinedSeq: 1, LeftSeq: im.Forever}}
 	mine := textEvent(t, conversation, id, 2)
-	mine.ExpiresAtMs = 9000
+	mine.ExpiresAtMs = 1 << 50
 	w.store.events[conversation] = []im.Event{textEvent(t, conversation, "bob", 1), mine}
 	common := fmt.Sprintf(`"conversation_id":%q,"conversation_type":"direct","version":1`, conversation)
 	w.call("GET", "/v1/conversations/"+conversation+"/messages", token, nil).ok("history", 200).is("messages", fmt.Sprintf(`[
 		{"message_id":"1001","conversation_seq":"1","sender_id":"bob","sent_at_ms":"5001","content":{"type":"text","text":"text 1"},%s},
-		{"message_id":"1002","conversation_seq":"2","sender_id":%q,"sent_at_ms":"5002","expires_at_ms":"9000",
+		{"message_id":"1002","conversation_seq":"2","sender_id":%q,"sent_at_ms":"5002","expires_at_ms":"1125899906842624",
 		"content":{"type":"text","text":"text 2"},"sender_device_id":%q,"client_msg_id":"c2",%s}]`, common, id, id+"'s", common))
 }
 

@@ -75,19 +75,6 @@ func (m *memoryStore) Marks(_ context.Context, keys []im.ReadKey) (marks []im.Re
 	return marks, err
 }
 
-func (m *memoryStore) EventsByID(_ context.Context, ids []int64) (found []im.Event, err error) {
-	err = m.enter("EventsByID")
-	defer m.mu.Unlock()
-	for _, events := range m.events {
-		for _, e := range events {
-			if slices.Contains(ids, e.ID) {
-				found = append(found, e)
-			}
-		}
-	}
-	return found, err
-}
-
 func (m *memoryStore) Deleted(_ context.Context, _ string, refs []im.EventRef) (found []im.EventRef, err error) {
 	err = m.enter("Deleted")
 	defer m.mu.Unlock()

@@ -44,6 +44,7 @@ type memoryStore struct {
 	states    map[string]im.ConversationState  // by conversation
 	stays     map[im.ReadKey][]im.Member
 	events    map[string][]im.Event
+	changed   map[im.MessageRef]im.MessageState
 	marks     map[string][]im.ReadMark
 	heads     map[string]im.InboxHead
 	cursors   []im.Cursor
@@ -56,7 +57,7 @@ func newMemoryStore() *memoryStore {
 		devices: map[[2]string]im.Device{}, refreshes: map[string][]im.Refresh{}, views: map[string][]im.ConversationView{},
 		states: map[string]im.ConversationState{},
 		stays:  map[im.ReadKey][]im.Member{}, events: map[string][]im.Event{}, marks: map[string][]im.ReadMark{},
-		heads: map[string]im.InboxHead{},
+		heads: map[string]im.InboxHead{}, changed: map[im.MessageRef]im.MessageState{},
 	}
 }
 
@@ -291,6 +292,31 @@ func (m *memoryStore) History(_ context.Context, r im.EventRange) (page []im.Eve
 		return page[:r.Limit], true, err
 	}
 	return page[len(page)-r.Limit:], true, err
+}
+
+func (m *memoryStore) EventsByID(_ context.Context, refs []im.MessageRef) (found []im.Event, err error) {
+	err = m.enter("EventsByID")
+	defer m.mu.Unlock()
+	for id, events := range m.events {
+		for _, e := range events {
+			if slices.ContainsFunc(refs, func(r im.MessageRef) bool { return r.ID == e.ID && (r.ConversationID == "" || r.ConversationID == id) }) {
+				e.ConversationID = id
+				found = append(found, e)
+			}
+		}
+	}
+	return found, err
+}
+
+func (m *memoryStore) MessageStates(_ context.Context, refs []im.MessageRef) (found []im.MessageState, err error) {
+	err = m.enter("MessageStates")
+	defer m.mu.Unlock()
+	for _, ref := range refs {
+		if state, ok := m.changed[ref]; ok {
+			found = append(found, state)
+		}
+	}
+	return found, err
 }
 
 func (m *memoryStore) ReadMarksOf(_ context.Context, id string) ([]im.ReadMark, error) {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/im-transfer/im"
-	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
 type historyQuery struct {
@@ -13,6 +12,8 @@ type historyQuery struct {
 	Before optional `query:"before" doc:"Conversation seq, exclusive; 0 or left out = from the end."`
 	After  optional `query:"after" doc:"Conversation seq, exclusive; given, the page goes on from there."`
 	Limit  int      `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+
+	ThreadID int64 `query:"thread_id" doc:"Only the messages of this thread, without the one that it is about."`
 }
 
 type conversationPath struct {
@@ -21,8 +22,8 @@ type conversationPath struct {
 
 // History is a page of a conversation's messages.
 type History struct {
-	Messages []protoBody[imv1.Message, *imv1.Message] `json:"messages" nullable:"false" doc:"Ascending by conversation_seq."`
-	HasMore  bool                                     `json:"has_more" doc:"In the direction that was asked for."`
+	Messages []messageAnswer `json:"messages" nullable:"false" doc:"Ascending by conversation_seq."`
+	HasMore  bool            `json:"has_more" doc:"In the direction that was asked for."`
 }
 
 // Reads says how far the members have read.
@@ -55,7 +56,8 @@ func (s *Server) readHistory(ctx context.Context, in *historyQuery) (*answer[His
 	}
 	events, more, err := s.Histories.History(ctx, im.EventRange{
 		Viewer:         marks[0],
-		ConversationID: in.ID, After: in.After.value, Before: in.Before.value, Forward: in.After.given, Limit: limit, Stays: stays,
+		ConversationID: in.ID, After: in.After.value, Before: in.Before.value, Forward: in.After.given, ThreadID: in.ThreadID,
+		Limit: limit, Stays: stays,
 	})
 	if err != nil {
 		return nil, wrap("read history", err)
@@ -65,41 +67,15 @@ func (s *Server) readHistory(ctx context.Context, in *historyQuery) (*answer[His
 			events, more = events[:end], false
 		}
 	}
-	return historyOf(events, more, caller.UserID)
-}
-
-func historyOf(events []im.Event, more bool, userID string) (*answer[History], error) {
-	page := History{Messages: make([]protoBody[imv1.Message, *imv1.Message], 0, len(events)), HasMore: more}
-	for i := range events {
-		message, err := messageOf(&events[i], userID)
-		if err != nil {
-			return nil, err
-		}
+	messages, err := s.messagesOf(ctx, events, caller.UserID)
+	if err != nil {
+		return nil, err
+	}
+	page := History{Messages: make([]messageAnswer, 0, len(messages)), HasMore: more}
+	for _, message := range messages {
 		page.Messages = append(page.Messages, bodyOf(message))
 	}
 	return reply(page), nil
-}
-
-// messageOf is a message as a user sees it: the stored body with the event's
-// header around it. Only the sender learns what their device called it.
-func messageOf(event *im.Event, userID string) (*imv1.Message, error) {
-	message := new(imv1.Message)
-	if err := message.UnmarshalVT(event.Body); err != nil {
-		return nil, wrap("decode message body", err)
-	}
-	kind, _ := im.ConversationTypeOf(event.ConversationID)
-	message.MessageId = event.ID
-	message.ConversationId = event.ConversationID
-	message.ConversationType = string(kind)
-	message.ConversationSeq = event.Seq
-	message.SenderId = event.SenderID
-	message.SentAtMs = event.AtMs
-	message.ExpiresAtMs = event.ExpiresAtMs
-	message.Version = 1
-	if event.SenderID == userID {
-		message.SenderDeviceId, message.ClientMsgId = event.DeviceID, event.ClientID
-	}
-	return message, nil
 }
 
 // staysOf returns a user's stays in a conversation; im.NotFound when there are

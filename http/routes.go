@@ -46,6 +46,7 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.sessionRoutes(api)
 	s.gatewayRoutes(api)
 	s.messageRoutes(api)
+	s.alterRoutes(api)
 	s.inboxRoutes(api)
 	s.conversationRoutes(api)
 	s.groupRoutes(api)

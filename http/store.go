@@ -77,14 +77,17 @@ type Histories interface {
 	// Stays returns the stays of a user in a conversation, past ones included.
 	Stays(ctx context.Context, userID, conversationID string) ([]im.Member, error)
 	// History returns message events of a range, ascending, and whether there
-	// are more in the direction of the range.
+	// are more in the direction of the range. What has expired is left out.
 	History(ctx context.Context, r im.EventRange) ([]im.Event, bool, error)
+	// EventsByID returns the events with these ids, in any order; those that are not
+	// stored, or in another conversation than the one named, are left out.
+	EventsByID(ctx context.Context, refs []im.MessageRef) ([]im.Event, error)
+	// MessageStates returns the states of messages, in any order; those that nothing
+	// has changed have none.
+	MessageStates(ctx context.Context, refs []im.MessageRef) ([]im.MessageState, error)
 	// Marks returns how far users have read, and how they see, conversations; one for
 	// each key, in the order asked.
 	Marks(ctx context.Context, keys []im.ReadKey) ([]im.ReadMark, error)
-	// EventsByID returns the events with these ids, in any order; those that are not
-	// stored are left out.
-	EventsByID(ctx context.Context, ids []int64) ([]im.Event, error)
 	// Deleted returns those of some places that a user has deleted for themselves.
 	Deleted(ctx context.Context, userID string, refs []im.EventRef) ([]im.EventRef, error)
 	// ReadMarksOf returns the marks of all present members of a conversation.

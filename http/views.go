@@ -149,7 +149,7 @@ func (s *Server) deleteForMe(ctx context.Context, key string, ids []int64) error
 // visible returns the messages with these ids; im.NotFound unless the caller may see
 // every one.
 func (s *Server) visible(ctx context.Context, ids []int64) ([]im.Event, error) {
-	events, err := s.Histories.EventsByID(ctx, ids)
+	events, err := s.Histories.EventsByID(ctx, im.MessageRefs(ids...))
 	if err != nil {
 		return nil, wrap("look up messages", err)
 	}

@@ -3,9 +3,7 @@ package transfer
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -118,6 +116,12 @@ func (s *Server) acceptOne(p *imv1.Publish, origin *imv1.Origin, commands, reads
 			return err
 		}
 		return s.acceptCommand(command, origin, commands)
+	case *imv1.Publish_MessageChange:
+		command, err := s.alterCommand(p, what.MessageChange)
+		if err != nil {
+			return err
+		}
+		return s.acceptCommand(command, origin, commands)
 	case *imv1.Publish_Room:
 		command, err := s.roomCommand(p, what.Room)
 		if err != nil {
@@ -217,7 +221,7 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 		UserId: p.UserId, DeviceId: p.DeviceId, ClientId: id, After: send.After,
 		Kind: string(im.KindMessage), AcceptedAtMs: s.now().UnixMilli(), B3: send.B3,
 		NoUnread: send.Options.GetNoUnread(), NoPush: send.Options.GetNoPush(),
-		ExpiresInMs: int64(send.Options.GetExpiresIn()) * 1000, ThreadId: send.Content.GetThreadId(),
+		ExpiresInMs: int64(send.Options.GetExpiresIn()) * 1000,
 	}
 	if _, ok := im.ParseTrace(send.B3); !ok {
 		return nil, im.Errorf(im.Invalid, "b3 is no B3 single header")
@@ -234,6 +238,7 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 	if err := validateContent(send.Content, send.Attributes); err != nil {
 		return nil, err
 	}
+	refer(c, send.Content)
 	return c, encodeBody(c, send.Content, send.Attributes)
 }
 
@@ -265,43 +270,6 @@ func address(c *imv1.Command, to *imv1.To) error {
 		return nil
 	}
 	return im.Errorf(im.Invalid, "to must name a user, group, room or conversation")
-}
-
-// validateContent judges a message's content and attributes by themselves.
-func validateContent(content *imv1.Content, attributes map[string]string) error {
-	if content == nil || !slices.Contains(im.ContentTypes, content.Type) {
-		return im.Errorf(im.Invalid, "content.type must be one of %v", im.ContentTypes)
-	}
-	if size := content.SizeVT(); size > im.MaxContentBytes {
-		return im.Errorf(im.TooLarge, "content is %d bytes, at most %d", size, im.MaxContentBytes)
-	}
-	if content.Type == "text" && content.Text == "" {
-		return im.Errorf(im.Invalid, "a text is not empty")
-	}
-	if !utf8.ValidString(content.Text) {
-		return im.Errorf(im.Invalid, "content.text must be UTF-8")
-	}
-	if content.FileId != "" && !im.ValidID(content.FileId) {
-		return im.Errorf(im.Invalid, "content.file_id must be at most %d bytes", im.MaxIDBytes)
-	}
-	for _, mention := range content.Mentions {
-		if !im.ValidID(mention) {
-			return im.Errorf(im.Invalid, "mentions must be user ids or all")
-		}
-	}
-	if len(attributes) > im.MaxAttributes {
-		return im.Errorf(im.Invalid, "at most %d attributes", im.MaxAttributes)
-	}
-	for key, value := range attributes {
-		if len(key) > im.MaxAttributeKey || len(value) > im.MaxAttributeValue {
-			return im.Errorf(im.Invalid, "attribute keys are at most %d bytes, values %d",
-				im.MaxAttributeKey, im.MaxAttributeValue)
-		}
-		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			return im.Errorf(im.Invalid, "attributes must be UTF-8")
-		}
-	}
-	return nil
 }
 
 // encodeBody fills in the body as it is stored and its hash. The encoding is

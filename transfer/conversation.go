@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/im-transfer/im"
@@ -23,9 +24,13 @@ type conversation struct {
 	kind     string // conversation type as a string
 	settings *imv1.GroupSettings
 	room     *imv1.RoomSettings // of a room, also one that does not exist; nil: it is none
-	planned  int64              // newest seq that the plan in hand gives
-	changed  int64              // seq of the newest change since loading
-	routes   []route            // of events above changed; nil: to be worked out
+
+	unprojected bool  // something of this batch has changed a message, and is not projected yet
+	newestAtMs  int64 // then: of the newest event
+
+	planned int64   // newest seq that the plan in hand gives
+	changed int64   // seq of the newest change since loading
+	routes  []route // of events above changed; nil: to be worked out
 }
 
 // member returns a user's open stay.
@@ -105,6 +110,9 @@ func makes(c *imv1.Command) bool { return c.GroupId != "" || c.RoomId != "" }
 // catchUp brings the state of a conversation, as it was projected last, up to its
 // events: who stored the last ones may have died before it projected them.
 func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
+	if err := s.catchUpMessages(ctx, c); err != nil {
+		return err
+	}
 	var effects []*effect
 	switch kind, _ := im.ConversationTypeOf(c.ID); kind {
 	case im.Room:
@@ -134,6 +142,9 @@ func (s *sequencer) catchUp(ctx context.Context, c *conversation) error {
 // applyChanges lets the changes that were loaded take place.
 func (c *conversation) applyChanges() (effects []*effect, err error) {
 	for i := range c.Changes {
+		if slices.Contains(alterations, c.Changes[i].Kind) {
+			continue // of messages: catchUpMessages
+		}
 		made, err := c.effectOf(&c.Changes[i])
 		if err != nil {
 			return nil, err

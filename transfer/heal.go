@@ -103,6 +103,12 @@ func (b *inbox) missing(ctx context.Context, conversationID string, after, befor
 				return fmt.Errorf("read what a hole hides: %w", err)
 			}
 			found = &hole{conversation: &conversation{ConversationState: states[0], kind: string(states[0].Type)}, events: events}
+			if states[0].Type == im.Group {
+				found.conversation.settings = &imv1.GroupSettings{}
+				if err := found.conversation.settings.UnmarshalVT(states[0].Settings); err != nil {
+					return fmt.Errorf("decode the settings of %s: %w", conversationID, err)
+				}
+			}
 		}
 		return b.address(ctx, found)
 	})
@@ -140,6 +146,9 @@ func (b *inbox) address(ctx context.Context, h *hole) error {
 			}
 			p.stays = h.stays
 		}
+		if err := b.findTarget(ctx, p); err != nil {
+			return err
+		}
 		routes, err := p.routes(b.server.config.InboxPartitions)
 		if err != nil {
 			return err
@@ -150,6 +159,33 @@ func (b *inbox) address(ctx context.Context, h *hole) error {
 				h.envelopes = append(h.envelopes, &imv1.InboxEnvelope{What: what, UserIds: to.userIDs})
 			}
 		}
+	}
+	return nil
+}
+
+// findTarget looks up the message that an event changes: it concerns those who see that.
+func (b *inbox) findTarget(ctx context.Context, p *pending) error {
+	if p.event.TargetID == 0 {
+		return nil
+	}
+	events, err := b.store.EventsByID(ctx, []im.MessageRef{{ConversationID: p.event.ConversationID, ID: p.event.TargetID}})
+	if err != nil {
+		return fmt.Errorf("look up a changed message: %w", err)
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	p.target = &target{message: events[0]}
+	if p.conversation.allSee(p.target) && p.stays == nil {
+		return nil
+	}
+	stays, err := b.store.StaysAt(ctx, im.EventRef{ConversationID: events[0].ConversationID, Seq: events[0].Seq})
+	if err != nil {
+		return fmt.Errorf("load the members at a message: %w", err)
+	}
+	p.target.seenBy = map[string]bool{}
+	for _, m := range stays {
+		p.target.seenBy[m.UserID] = true
 	}
 	return nil
 }

@@ -88,45 +88,18 @@ func contiguous(blocks []im.Block, after int64, limit int) []storedEntry {
 
 // render encodes entries as they are now, up to maxBytes but at least one.
 func (s *Server) render(ctx context.Context, userID string, entries []storedEntry, maxBytes int, reply *imv1.PullReply) error {
-	var refs []im.EventRef
-	var keys []im.ReadKey
-	mark := map[string]int{}
-	for _, e := range entries {
-		if e.MessageID == 0 {
-			continue
-		}
-		refs = append(refs, im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq})
-		if _, ok := mark[e.ConversationID]; !ok {
-			mark[e.ConversationID] = len(keys)
-			keys = append(keys, im.ReadKey{UserID: userID, ConversationID: e.ConversationID})
-		}
-	}
-	events, marks, err := s.eventsAndMarks(ctx, refs, keys)
-	if err != nil {
-		return err
-	}
-	deleted, err := s.deletedFor(ctx, userID, refs, marks, mark)
+	view, err := s.viewOf(ctx, userID, entries)
 	if err != nil {
 		return err
 	}
 	total := 0
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		var encoded []byte
 		if e.MessageID == 0 {
 			encoded = append(appendString(appendInt(nil, entrySeq, e.seq), entryKind, string(e.Kind)), e.Data...)
-		} else {
-			ref := im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}
-			event, ok := events[ref]
-			if !ok {
-				return fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
-			}
-			encoded = appendInt(make([]byte, 0, len(event.Body)+entryRoom), entrySeq, e.seq)
-			hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto
-			if deleted[ref] && event.Kind == im.KindMessage {
-				encoded = append(appendDeletedEntry(encoded, event, e.atMs, hasRead), e.Data...)
-			} else {
-				encoded = append(appendEventEntry(encoded, event, e.atMs, hasRead, event.SenderID == userID), e.Data...)
-			}
+		} else if encoded, err = view.append(e); err != nil {
+			return err
 		}
 		if total += len(encoded); maxBytes > 0 && total > maxBytes && len(reply.Entries) > 0 {
 			return nil
@@ -136,29 +109,60 @@ func (s *Server) render(ctx context.Context, userID string, entries []storedEntr
 	return nil
 }
 
-func (s *Server) eventsAndMarks(ctx context.Context, refs []im.EventRef, keys []im.ReadKey) (map[im.EventRef]*im.Event, []im.ReadMark, error) {
+// pageView is what the events of a page of entries, and their messages, are now.
+type pageView struct {
+	userID string
+	nowMs  int64
+	events map[im.EventRef]*im.Event
+	marks  map[string]*im.ReadMark // by conversation
+	states messageStates
+
+	deleted map[im.EventRef]bool // cleared, or deleted by the user
+}
+
+func (s *Server) viewOf(ctx context.Context, userID string, entries []storedEntry) (*pageView, error) {
+	view := &pageView{userID: userID, nowMs: s.now().UnixMilli(), marks: map[string]*im.ReadMark{}}
+	var refs []im.EventRef
+	var keys []im.ReadKey
+	for _, e := range entries {
+		if e.MessageID == 0 {
+			continue
+		}
+		refs = append(refs, im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq})
+		if _, known := view.marks[e.ConversationID]; !known {
+			view.marks[e.ConversationID] = nil
+			keys = append(keys, im.ReadKey{UserID: userID, ConversationID: e.ConversationID})
+		}
+	}
 	if len(refs) == 0 {
-		return nil, nil, nil
+		return view, nil
 	}
 	rows, err := s.store.EventsAt(ctx, refs)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read events: %w", err)
+		return nil, fmt.Errorf("read events: %w", err)
 	}
-	events := make(map[im.EventRef]*im.Event, len(rows))
+	view.events = make(map[im.EventRef]*im.Event, len(rows))
 	for i := range rows {
 		e := &rows[i]
-		events[im.EventRef{ConversationID: e.ConversationID, Seq: e.Seq}] = e
+		view.events[im.EventRef{ConversationID: e.ConversationID, Seq: e.Seq}] = e
 	}
 	marks, err := s.store.Marks(ctx, keys)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read marks: %w", err)
+		return nil, fmt.Errorf("read marks: %w", err)
 	}
-	return events, marks, nil
+	for i := range marks {
+		view.marks[keys[i].ConversationID] = &marks[i]
+	}
+	if view.deleted, err = s.deletedFor(ctx, userID, refs, view.marks); err != nil {
+		return nil, err
+	}
+	view.states, err = s.statesFor(ctx, rows)
+	return view, err
 }
 
 // deletedFor returns which events a user has cleared or deleted. It asks the store only
 // where a mark says that there can be some.
-func (s *Server) deletedFor(ctx context.Context, userID string, refs []im.EventRef, marks []im.ReadMark, of map[string]int) (map[im.EventRef]bool, error) {
+func (s *Server) deletedFor(ctx context.Context, userID string, refs []im.EventRef, marks map[string]*im.ReadMark) (map[im.EventRef]bool, error) {
 	var deleted map[im.EventRef]bool
 	var doubtful []im.EventRef
 	add := func(ref im.EventRef) {
@@ -168,7 +172,7 @@ func (s *Server) deletedFor(ctx context.Context, userID string, refs []im.EventR
 		deleted[ref] = true
 	}
 	for _, ref := range refs {
-		switch mark := &marks[of[ref.ConversationID]]; {
+		switch mark := marks[ref.ConversationID]; {
 		case ref.Seq <= mark.ClearedUpto:
 			add(ref)
 		case ref.Seq <= mark.DeletedUpto:
@@ -203,19 +207,28 @@ func appendDeletedEntry(b []byte, e *im.Event, atMs int64, hasRead bool) []byte 
 	return protowire.AppendBytes(protowire.AppendTag(b, entryMessage, protowire.BytesType), shown)
 }
 
-func appendEventEntry(b []byte, e *im.Event, atMs int64, hasRead, own bool) []byte {
-	kind, _ := im.ConversationTypeOf(e.ConversationID)
-	var room [messageRoom]byte
-	field, shown := appendShown(room[:0], &imv1.Event{
-		Id: e.ID, ConversationId: e.ConversationID, ConversationType: string(kind), Seq: e.Seq, Kind: string(e.Kind),
-		SenderId: e.SenderID, DeviceId: e.DeviceID, ClientId: e.ClientID, AtMs: e.AtMs,
-		ExpiresAtMs: e.ExpiresAtMs, Body: e.Body,
-	}, own)
-	b = appendString(b, entryKind, string(e.Kind))
-	b = appendInt(b, entryAtMs, atMs)
-	if hasRead && field == entryMessage {
-		b = appendInt(b, entryHasRead, 1)
+// append encodes the entry of an event with its seq.
+func (v *pageView) append(e *storedEntry) ([]byte, error) {
+	ref := im.EventRef{ConversationID: e.ConversationID, Seq: e.ConversationSeq}
+	event, ok := v.events[ref]
+	if !ok {
+		return nil, fmt.Errorf("event %d of %s is in an inbox and not in messages", e.ConversationSeq, e.ConversationID)
 	}
-	b = protowire.AppendTag(b, field, protowire.BytesType)
-	return protowire.AppendBytes(b, shown)
+	encoded := appendInt(make([]byte, 0, len(event.Body)+entryRoom), entrySeq, e.seq)
+	hasRead := e.ConversationSeq <= v.marks[e.ConversationID].ReadUpto
+	if v.deleted[ref] && event.Kind == im.KindMessage {
+		return append(appendDeletedEntry(encoded, event, e.atMs, hasRead), e.Data...), nil
+	}
+	var room [messageRoom]byte
+	field, shown, err := v.states.appendAsItIs(room[:0], event, v.userID, v.nowMs)
+	if err != nil {
+		return nil, err
+	}
+	encoded = appendString(encoded, entryKind, string(event.Kind))
+	encoded = appendInt(encoded, entryAtMs, e.atMs)
+	if hasRead && field == entryMessage {
+		encoded = appendInt(encoded, entryHasRead, 1)
+	}
+	encoded = protowire.AppendTag(encoded, field, protowire.BytesType)
+	return append(protowire.AppendBytes(encoded, shown), e.Data...), nil
 }

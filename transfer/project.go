@@ -86,7 +86,14 @@ func (s *sequencer) project(ctx context.Context, batch []*pending) error {
 			effects = append(effects, p.effect)
 		}
 	}
-	return s.projectEffects(ctx, effects)
+	if err := s.projectTargets(ctx); err != nil {
+		return err
+	}
+	if err := s.projectEffects(ctx, effects); err != nil {
+		return err
+	}
+	s.letHintsPass()
+	return nil
 }
 
 func (s *sequencer) projectEffects(ctx context.Context, effects []*effect) error {

@@ -125,7 +125,13 @@ func encodeEntry(envelope *imv1.InboxEnvelope, entry *im.InboxEntry, own bool, a
 func appendShown(b []byte, e *imv1.Event, own bool) (protowire.Number, []byte) {
 	switch im.Kind(e.Kind) {
 	case im.KindMembership:
-		return entryMembership, appendMembership(b, e)
+		return entryMembership, appendSaid(b, e)
+	case im.KindRecall:
+		return entryRecall, appendSaid(b, e)
+	case im.KindEdit:
+		return entryEdit, appendSaid(b, e)
+	case im.KindReaction:
+		return entryReaction, appendSaid(b, e)
 	case im.KindContact:
 		return entryContact, append(b, e.Body...)
 	}
@@ -141,49 +147,75 @@ const (
 	entryAtMs       = 3
 	entryHasRead    = 4
 	entryMessage    = 5
+	entryRecall     = 7
+	entryEdit       = 8
+	entryReaction   = 9
 	entryMembership = 10
 	entryContact    = 13
 	entryLate       = 15
 
-	membershipConversationID  = 1
-	membershipConversationSeq = 2
+	// Of memberships, recalls, edits and reactions.
+	saidConversationID  = 1
+	saidConversationSeq = 2
+
+	recallMessageID   = 3
+	recallBy          = 4
+	editMessageID     = 3
+	editContent       = 4
+	editVersion       = 5
+	editBy            = 6
+	reactionMessageID = 3
+	reactionUserID    = 4
 
 	messageID               = 1
 	messageConversationID   = 2
 	messageConversationType = 3
 	messageConversationSeq  = 4
 	messageSenderID         = 5
+	messageContent          = 6
 	messageSentAtMs         = 8
+	messageEditedAtMs       = 9
 	messageExpiresAtMs      = 10
 	messageVersion          = 11
+	messageRecalled         = 12
 	messageDeleted          = 13
+	messageReactions        = 14
 	messageSenderDeviceID   = 15
 	messageClientMsgID      = 16
+	messageNoUnread         = 17
 )
 
 // appendMessage encodes a message event as an im.v1.Message; own copies name the
 // device and client_msg_id that it came from.
 func appendMessage(b []byte, e *imv1.Event, own bool) []byte {
+	return appendInt(appendBare(b, e, e.Body, own), messageVersion, 1)
+}
+
+// appendBare encodes a message event, with a body, but for what can change of it.
+func appendBare(b []byte, e *imv1.Event, body []byte, own bool) []byte {
 	b = appendInt(b, messageID, e.Id)
 	b = appendString(b, messageConversationID, e.ConversationId)
 	b = appendString(b, messageConversationType, e.ConversationType)
 	b = appendInt(b, messageConversationSeq, e.Seq)
 	b = appendString(b, messageSenderID, e.SenderId)
-	b = append(b, e.Body...)
+	b = append(b, body...)
 	b = appendInt(b, messageSentAtMs, e.AtMs)
 	b = appendInt(b, messageExpiresAtMs, e.ExpiresAtMs)
-	b = appendInt(b, messageVersion, 1)
 	if own {
 		b = appendString(b, messageSenderDeviceID, e.DeviceId)
 		b = appendString(b, messageClientMsgID, e.ClientId)
 	}
+	if !e.Counted {
+		b = appendInt(b, messageNoUnread, 1)
+	}
 	return b
 }
 
-// appendMembership encodes a membership event as an im.v1.Membership.
-func appendMembership(b []byte, e *imv1.Event) []byte {
-	b = appendString(b, membershipConversationID, e.ConversationId)
-	b = appendInt(b, membershipConversationSeq, e.Seq)
+// appendSaid encodes a membership event as an im.v1.Membership, and so the changes of
+// messages: in all of them what is stored stands behind where it belongs.
+func appendSaid(b []byte, e *imv1.Event) []byte {
+	b = appendString(b, saidConversationID, e.ConversationId)
+	b = appendInt(b, saidConversationSeq, e.Seq)
 	return append(b, e.Body...)
 }
 

@@ -36,7 +36,9 @@ func (s *sequencer) insert(ctx context.Context, planned []*pending) error {
 	case err == nil:
 		im.CrashPoint(im.CrashInserted)
 		for _, p := range planned {
-			s.inserted(p)
+			if err := s.inserted(p); err != nil {
+				return err
+			}
 		}
 		s.kept = append(s.kept, packs...)
 		return nil
@@ -65,7 +67,7 @@ func (s *sequencer) keepFound(planned []*pending) error {
 }
 
 // inserted notes that a planned event is in the store.
-func (s *sequencer) inserted(p *pending) {
+func (s *sequencer) inserted(p *pending) error {
 	p.stored, p.fanout = true, !s.outbox
 	s.recent.put(p.key, p.event)
 	c := p.conversation
@@ -73,12 +75,21 @@ func (s *sequencer) inserted(p *pending) {
 	if c.room != nil {
 		s.spoken = append(s.spoken, p.event)
 	}
-	if p.effect == nil {
-		s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
-		return
+	if p.target != nil {
+		if err := p.take(); err != nil {
+			return err
+		}
 	}
-	c.adopt(p.effect) // its conversation's row says that it is applied only when it is projected
-	s.members += len(p.effect.members)
+	switch {
+	case p.effect != nil:
+		c.adopt(p.effect) // its conversation's row says that it is applied only when it is projected
+		s.members += len(p.effect.members)
+	case c.unprojected:
+		c.newestAtMs = p.event.AtMs
+	default:
+		s.hints.moved(c.ID, p.event.Seq, p.event.AtMs)
+	}
+	return nil
 }
 
 // readBack finds out, after a conflict or an unknown outcome, what is stored.
@@ -147,7 +158,9 @@ func (s *sequencer) reconcile(planned []*pending, byKey, at []im.Event) (explain
 			if err := p.workOutEffect(); err != nil {
 				return false, err
 			}
-			s.inserted(p)
+			if err := s.inserted(p); err != nil {
+				return false, err
+			}
 		default:
 			explained = true
 			p.settle(e)

@@ -58,15 +58,24 @@ func (s *Server) roomPage(ctx context.Context, r *imv1.RoomPageRequest, reply *i
 	if err != nil {
 		return fmt.Errorf("read a room's events: %w", err)
 	}
-	fillRoomPage(reply, events, int(r.MaxBytes))
-	return nil
+	states, err := s.statesFor(ctx, events)
+	if err != nil {
+		return err
+	}
+	return fillRoomPage(reply, events, int(r.MaxBytes), func(e *im.Event) (*imv1.RoomEvent, error) {
+		field, body, err := states.appendAsItIs(nil, e, "", s.now().UnixMilli())
+		return roomEventAs(e, field, body), err
+	})
 }
 
 // fillRoomPage puts events into a page, up to the first gap.
-func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int) {
+func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int, show func(*im.Event) (*imv1.RoomEvent, error)) error {
 	total := 0
 	for i := range events {
-		shown := roomEvent(&events[i])
+		shown, err := show(&events[i])
+		if err != nil {
+			return err
+		}
 		total += len(shown.GetMessage()) + len(shown.GetEntry())
 		if events[i].Seq != reply.Upto+1 || maxBytes > 0 && total > maxBytes && len(reply.Events) > 0 {
 			break
@@ -74,6 +83,7 @@ func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int) {
 		reply.Events, reply.Upto = append(reply.Events, shown), events[i].Seq
 	}
 	reply.Head = max(reply.Head, reply.Upto)
+	return nil
 }
 
 // room reads a room as it is.

@@ -294,8 +294,13 @@ func (r *rooms) push(events []*im.Event) {
 
 // roomEvent is an event as the sessions in its room are shown it: nobody's own copy.
 func roomEvent(e *im.Event) *imv1.RoomEvent {
-	shown := &imv1.RoomEvent{Seq: e.Seq}
 	field, body := appendShown(nil, envelopeEvent(e, string(im.Room)), false)
+	return roomEventAs(e, field, body)
+}
+
+// roomEventAs is an event of a room with what is shown of it, in a field of entries.
+func roomEventAs(e *im.Event, field protowire.Number, body []byte) *imv1.RoomEvent {
+	shown := &imv1.RoomEvent{Seq: e.Seq}
 	if field == entryMessage {
 		shown.What = &imv1.RoomEvent_Message{Message: body}
 		return shown

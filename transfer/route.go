@@ -19,7 +19,8 @@ type route struct {
 // seq. They are worked out once for all messages between two changes.
 func (p *pending) routes(partitions int) ([]route, error) {
 	c := p.conversation
-	if p.event.Kind == im.KindMembership || p.event.Kind == im.KindContact || p.stays != nil || p.event.Seq <= c.changed {
+	if p.event.Kind == im.KindMembership || p.event.Kind == im.KindContact || p.stays != nil || p.event.Seq <= c.changed ||
+		p.target != nil && !c.allSee(p.target) {
 		recipients, err := p.recipients()
 		return routesOf(recipients, partitions), err
 	}
@@ -38,6 +39,9 @@ func (p *pending) recipients() ([]im.Member, error) {
 	members := p.stays
 	if members == nil {
 		members = staysWith(p.conversation.Members, p.event.Seq)
+	}
+	if p.target != nil { // what has become of a message concerns those who see it
+		members = slices.DeleteFunc(slices.Clone(members), func(m im.Member) bool { return !p.conversation.sees(m, p.target) })
 	}
 	if p.event.Kind != im.KindMembership {
 		return members, nil

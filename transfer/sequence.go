@@ -28,6 +28,9 @@ type sequencer struct {
 	kept          []im.Pack    // of the batch in hand: in the outbox, not in unsent yet
 	unsent        *publication // of the batch in hand
 	trace         *batchTrace  // of the batch in hand; nil: nothing in it is traced
+
+	targets map[int64]*target           // messages that the batch in hand changes or names, by id
+	views   map[*target]im.MessageState // what the changes that are planned will make of them
 }
 
 // pending is a command on its way through the batch, with what becomes of it.
@@ -36,7 +39,8 @@ type pending struct {
 	key          im.ClientKey
 	conversation *conversation   // nil: there is none, and none can be made
 	exists       map[string]bool // of a change: which of its users there are
-	body         []byte          // of a change: the membership that was made of it
+	body         []byte          // of a change: what was made of it
+	target       *target         // of a change of a message: which
 	effect       *effect         // of a change that is planned, or stored and no repeat
 	stays        []im.Member     // of a repeat in a group: those that hold its event
 	event        *im.Event       // planned or stored
@@ -70,7 +74,7 @@ func (s *sequencer) run(ctx context.Context, consumer Consumer) error {
 			return err
 		}
 		im.CrashPoint(im.CrashCommandsReceived)
-		s.trace = s.traceBatch(batch)
+		s.trace, s.targets = s.traceBatch(batch), nil
 		if err := s.server.persist(ctx, s.log, func(c context.Context) error { return s.process(c, batch) }); err != nil {
 			s.trace.sequenced(batch, err)
 			return err
@@ -138,6 +142,9 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 		if err := s.project(ctx, batch); err != nil {
 			return err
 		}
+		if err := s.loadTargets(ctx, batch); err != nil {
+			return err
+		}
 		planned, err := s.plan(ctx, batch)
 		if err != nil {
 			return err
@@ -195,6 +202,7 @@ func (s *sequencer) plan(ctx context.Context, batch []*pending) ([]*pending, err
 func (s *sequencer) judge(batch []*pending) []*pending {
 	var doubtful []*pending
 	nowMs := s.server.now().UnixMilli()
+	s.views = nil
 	inBatch := make(map[im.ClientKey]*pending, len(batch))
 	var changing map[*conversation]bool // by a change that is planned: what follows is judged when it is stored
 	for _, p := range batch {
@@ -262,7 +270,13 @@ func (s *sequencer) allowed(p *pending, inBatch map[im.ClientKey]*pending, nowMs
 	if p.isChange() {
 		return p.resolve(nowMs)
 	}
-	return p.conversation.authorise(p.command, nowMs)
+	if p.alters() {
+		return s.alter(p, nowMs)
+	}
+	if err := p.conversation.authorise(p.command, nowMs); err != nil {
+		return err
+	}
+	return s.refers(p)
 }
 
 // inOrder checks that the predecessor that a command names is stored, or comes
@@ -321,6 +335,9 @@ func (s *sequencer) lookUp(ctx context.Context, doubtful []*pending) error {
 func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
 	if p.event != nil {
 		p.event.Seq = seq
+		if p.alters() { // judged again, behind what else was stored meanwhile
+			p.event.Body = p.body
+		}
 		return nil
 	}
 	id, err := s.term.nextID(ctx)
@@ -332,10 +349,10 @@ func (s *sequencer) number(ctx context.Context, p *pending, seq int64) error {
 		ID: id, ConversationID: c.ConversationId, Seq: seq, Kind: im.Kind(c.Kind),
 		SenderID: c.UserId, DeviceID: c.DeviceId, ClientID: c.ClientId, Hash: c.Hash,
 		AtMs: nowMs, AcceptedAtMs: c.AcceptedAtMs, TargetID: c.TargetId, ThreadID: c.ThreadId,
-		Counted: !c.NoUnread, B3: c.B3, Body: c.Body,
+		Counted: !c.NoUnread, B3: c.B3, Body: c.Body, Mentions: c.Mentions,
 	}
-	if p.isChange() {
-		p.made.Body = p.body
+	if p.isChange() || p.alters() {
+		p.made.Body, p.made.ThreadID, p.made.Mentions = p.body, 0, nil
 	}
 	if c.ExpiresInMs > 0 {
 		p.made.ExpiresAtMs = nowMs + c.ExpiresInMs

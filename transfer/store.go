@@ -30,6 +30,20 @@ type EventStore interface {
 	// EventsAfter returns up to limit events of a conversation above a seq,
 	// ascending.
 	EventsAfter(ctx context.Context, conversationID string, after int64, limit int) ([]im.Event, error)
+	// EventsByID returns the events with these ids, in any order; those that are not
+	// stored, or in another conversation than the one named, are left out.
+	EventsByID(ctx context.Context, refs []im.MessageRef) ([]im.Event, error)
+}
+
+// MessageStore keeps what messages have become: the projections of recalls, edits and
+// reactions.
+type MessageStore interface {
+	// MessageStates returns the states of messages, in any order; those that nothing
+	// has changed have none.
+	MessageStates(ctx context.Context, refs []im.MessageRef) ([]im.MessageState, error)
+	// ProjectMessages writes states, each only if it is new or the stored seq is lower.
+	// Doing it twice, or late, changes nothing.
+	ProjectMessages(ctx context.Context, states []im.MessageState) error
 }
 
 // ConversationStore keeps the projections of conversations' events.
@@ -80,7 +94,8 @@ type MarkStore interface {
 	DueReceipts(ctx context.Context, partition, n int) (marks []im.ReadMark, cursors []im.Cursor, err error)
 	// Unread counts the counted events of others above each mark's ReadUpto and
 	// within the user's stays that the user has neither cleared nor deleted, up to
-	// im.MaxUnread; one for each, in the order asked.
+	// im.MaxUnread; one for each, in the order asked. What has been recalled, or has
+	// expired, is left out.
 	Unread(ctx context.Context, marks []im.ReadMark) ([]int, error)
 }
 
@@ -156,6 +171,7 @@ type Store interface {
 	QuarantineStore
 	EventStore
 	ConversationStore
+	MessageStore
 	InboxStore
 	SweepStore
 	MarkStore

@@ -5,6 +5,8 @@
 //	accept.go    judge what a frame alone decides, publish to conversation.<p>
 //	sequence.go  the owner of partition p: dedupe, after, authorise, seq and id
 //	store        insert events (interfaces in store.go), repeat.go reads back
+//	alter.go     changes of messages: accept; references.go judges, alteration.go
+//	             says what they make of a message, altered.go projects that
 //	fanout.go    one envelope per message and inbox partition, to inbox.<q>
 //	receive.go   take and decode what is for inbox partition q
 //	inbox.go     the owner of partition q; load.go what it waits for

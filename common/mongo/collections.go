@@ -18,7 +18,7 @@ const format = 1
 type collections struct {
 	store, users, devices, refreshes, conversations, members *mongo.Collection
 	messages, inbox, floors, cursors, reads, terms           *mongo.Collection
-	quarantine, deletes, relations                           *mongo.Collection
+	quarantine, deletes, relations, messageStates            *mongo.Collection
 }
 
 func collectionsOf(db *mongo.Database) collections {
@@ -28,13 +28,14 @@ func collectionsOf(db *mongo.Database) collections {
 		messages: db.Collection("messages"), inbox: db.Collection("inbox"), floors: db.Collection("floors"),
 		cursors: db.Collection("cursors"), reads: db.Collection("reads"), terms: db.Collection("terms"),
 		quarantine: db.Collection("quarantine"), deletes: db.Collection("deletes"), relations: db.Collection("relations"),
+		messageStates: db.Collection("message_states"),
 	}
 }
 
 func (c *collections) all() []*mongo.Collection {
 	return []*mongo.Collection{
 		c.store, c.users, c.devices, c.refreshes, c.conversations, c.members,
-		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine, c.deletes, c.relations,
+		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine, c.deletes, c.relations, c.messageStates,
 	}
 }
 

@@ -109,7 +109,7 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 			_, err := s.Deleted(ctx, "u", []im.EventRef{{ConversationID: c, Seq: 1}, {ConversationID: "b", Seq: 1}})
 			return err
 		},
-		"EventsByID": func(ctx context.Context) error { _, err := s.EventsByID(ctx, []int64{1, 2}); return err },
+		"EventsByID": func(ctx context.Context) error { _, err := s.EventsByID(ctx, im.MessageRefs(1, 2)); return err },
 		"Relations": func(ctx context.Context) error {
 			_, err := s.Relations(ctx, []im.RelationKey{{UserID: "u", PeerID: "v"}, {UserID: "u", PeerID: "w"}})
 			return err

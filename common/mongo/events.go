@@ -26,6 +26,11 @@ type eventDocument struct {
 	Flags          int64   `bson:"flags,omitempty"`
 	B3             string  `bson:"b3,omitempty"`
 	Body           []byte  `bson:"body,omitempty"`
+
+	// For the indexes of few messages.
+	Mentioning bool     `bson:"mentioning,omitempty"`
+	Mentions   []string `bson:"mentions,omitempty"`
+	Threaded   bool     `bson:"threaded,omitempty"`
 }
 
 func eventRow(e *im.Event) eventDocument {
@@ -34,6 +39,7 @@ func eventRow(e *im.Event) eventDocument {
 		Hash: int64(e.Hash), //nolint:gosec // a bit pattern
 		AtMs: e.AtMs, AcceptedAtMs: e.AcceptedAtMs, TargetID: e.TargetID, ThreadID: e.ThreadID,
 		ExpiresAtMs: e.ExpiresAtMs, Counted: e.Counted, Flags: int64(e.Flags), B3: e.B3, Body: e.Body,
+		Mentioning: len(e.Mentions) > 0, Mentions: e.Mentions, Threaded: e.ThreadID != 0,
 	}
 }
 

@@ -67,7 +67,10 @@ func (s *Store) historyOf(ctx context.Context, r im.EventRange, low, high int64,
 	}
 	for low <= high && len(events) < limit {
 		missing := limit - len(events)
-		filter := append(ofConversation(r.ConversationID, between(low, high)), bson.E{Key: "kind", Value: im.KindMessage})
+		filter := append(ofConversation(r.ConversationID, between(low, high)), bson.E{Key: "kind", Value: im.KindMessage}, notExpired())
+		if r.ThreadID != 0 {
+			filter = append(filter, bson.E{Key: "threaded", Value: true}, bson.E{Key: "thread_id", Value: r.ThreadID})
+		}
 		part, err := s.findEvents(ctx, "read history", query{filter: filter, sort: sort, limit: missing})
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ type index struct {
 	name   string
 	keys   bson.D
 	unique bool
-	due    bool // only of rows that have due
+	only   string // of rows where this is true; empty = of all
 }
 
 // indexes are all that there are. Those of the collections that grow with traffic
@@ -33,14 +33,17 @@ func (c *collections) indexes() []index {
 		{in: c.members, name: "user", keys: ascending("user_id", "conversation_id")},
 		{in: c.messages, name: "seq", keys: ascending("conversation_id", "seq"), unique: true},
 		{in: c.messages, name: "id", keys: ascending("id")},
+		{in: c.messages, name: "thread", keys: ascending("conversation_id", "thread_id", "seq"), only: "threaded"},
+		{in: c.messages, name: "mention", keys: ascending("conversation_id", "mentions", "seq"), only: "mentioning"},
+		{in: c.messageStates, name: "uncounted", keys: ascending("conversation_id", "message_seq"), only: "uncounted"},
 		{in: c.inbox, name: "first_seq", keys: ascending("user_id", "first_seq"), unique: true},
 		{in: c.inbox, name: "event", keys: ascending("user_id", "entries.event_id"), unique: true},
 		{in: c.cursors, name: "user", keys: ascending("user_id")},
-		{in: c.cursors, name: "due", keys: ascending("due"), due: true},
-		{in: c.reads, name: "due", keys: ascending("due"), due: true},
+		{in: c.cursors, name: "due", keys: ascending("due"), only: "due"},
+		{in: c.reads, name: "due", keys: ascending("due"), only: "due"},
 		{in: c.deletes, name: "place", keys: ascending("user_id", "conversation_id", "seq"), unique: true},
 		{in: c.relations, name: "peer", keys: ascending("user_id", "peer_id"), unique: true},
-		{in: c.relations, name: "due", keys: ascending("due"), due: true},
+		{in: c.relations, name: "due", keys: ascending("due"), only: "due"},
 		{in: c.quarantine, name: "at", keys: ascending("at_ms", "_id")},
 		{in: c.terms, name: "term", keys: ascending("partition", "term"), unique: true},
 	}
@@ -54,9 +57,9 @@ func ascending(fields ...string) bson.D {
 	return keys
 }
 
-// duePartial is which rows an index of what is due holds.
-func duePartial() bson.Raw {
-	rows, err := bson.Marshal(bson.D{{Key: "due", Value: true}})
+// partial is which rows an index of some rows holds.
+func (i *index) partial() bson.Raw {
+	rows, err := bson.Marshal(bson.D{{Key: i.only, Value: true}})
 	if err != nil {
 		panic(err) // it can not
 	}
@@ -68,8 +71,8 @@ func (i *index) model() mongo.IndexModel {
 	if i.unique {
 		o.SetUnique(true)
 	}
-	if i.due {
-		o.SetPartialFilterExpression(duePartial())
+	if i.only != "" {
+		o.SetPartialFilterExpression(i.partial())
 	}
 	return mongo.IndexModel{Keys: i.keys, Options: o}
 }
@@ -144,7 +147,7 @@ func (i *index) check(is indexDocument) error {
 		return fmt.Errorf("it is on %s", is.Keys)
 	case is.Unique != i.unique:
 		return fmt.Errorf("it is unique: %v", is.Unique)
-	case is.Sparse, is.Partial != nil && !(i.due && is.Partial.String() == duePartial().String()):
+	case is.Sparse, is.Partial != nil && !(i.only != "" && is.Partial.String() == i.partial().String()):
 		return fmt.Errorf("it is of some rows only: sparse %v, where %s", is.Sparse, is.Partial)
 	case is.Collation != nil:
 		return fmt.Errorf("it compares by %s", is.Collation)

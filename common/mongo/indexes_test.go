@@ -17,7 +17,7 @@ import (
 // is refused at the start.
 func TestWrongIndexesAreRefused(t *testing.T) {
 	fence := index{name: "seq", keys: ascending("conversation_id", "seq"), unique: true}
-	due := index{name: "due", keys: ascending("due"), due: true}
+	due := index{name: "due", keys: ascending("due"), only: "due"}
 	type fields = map[string]any
 	places := bson.D{{Key: "conversation_id", Value: 1.0}, {Key: "seq", Value: int64(1)}}
 	for name, test := range map[string]struct {

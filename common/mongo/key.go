@@ -41,6 +41,12 @@ func stayKey(m *im.Member) key {
 	}}
 }
 
+func messageKey(r im.MessageRef) key {
+	return key{join(r.ConversationID, strconv.FormatInt(r.ID, 10)), bson.D{
+		{Key: "conversation_id", Value: r.ConversationID}, {Key: "message_id", Value: r.ID},
+	}}
+}
+
 func deletionKey(d *im.Deletion) key {
 	return key{join(d.UserID, d.ConversationID, strconv.FormatInt(d.Seq, 10)), bson.D{
 		{Key: "user_id", Value: d.UserID}, {Key: "conversation_id", Value: d.ConversationID}, {Key: "seq", Value: d.Seq},

@@ -121,6 +121,11 @@ func (s *Store) view(ctx context.Context, l line, c im.Conversation, mark im.Rea
 	if view.Unread, err = s.unread(ctx, mark, l.stays); err != nil {
 		return view, err
 	}
+	if view.Unread > 0 {
+		if view.Mentions, err = s.mentions(ctx, mark, l.stays); err != nil {
+			return view, err
+		}
+	}
 	view.Present = slices.ContainsFunc(l.stays, func(m im.Member) bool { return m.LeftSeq == im.Forever })
 	last, _, err := s.History(ctx, im.EventRange{ConversationID: l.id, Limit: 1, Stays: l.stays, Viewer: mark})
 	if len(last) > 0 {

@@ -5,7 +5,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/im-transfer/im"
 )
@@ -147,7 +146,8 @@ func (s *Store) DueReceipts(ctx context.Context, partition, n int) (marks []im.R
 }
 
 // Unread counts the counted events of others above each mark's ReadUpto within
-// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread.
+// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread,
+// without those that are recalled or expired.
 func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) {
 	counts := make([]int, len(marks))
 	keys := make([]im.ReadKey, len(marks))
@@ -190,28 +190,4 @@ func (s *Store) staysOf(ctx context.Context, marks []im.ReadMark) (map[im.ReadKe
 		}
 	}
 	return stays, nil
-}
-
-func (s *Store) unread(ctx context.Context, mark im.ReadMark, stays []im.Member) (int, error) {
-	var ranges []bson.D
-	above := max(mark.ReadUpto, mark.ClearedUpto)
-	for _, stay := range stays {
-		if from := max(stay.JoinedSeq, above+1); from <= stay.LeftSeq {
-			ranges = append(ranges, ofConversation(mark.ConversationID, between(from, stay.LeftSeq)))
-		}
-	}
-	if len(ranges) == 0 {
-		return 0, nil
-	}
-	filter := append(anyOf(ranges), bson.E{Key: "counted", Value: true},
-		bson.E{Key: "sender_id", Value: bson.D{{Key: "$ne", Value: mark.UserID}}})
-	if mark.DeletedUpto > above {
-		deleted, err := s.deletedBetween(ctx, &mark, above+1, mark.DeletedUpto)
-		if err != nil {
-			return 0, err
-		}
-		filter = append(filter, bson.E{Key: "$nor", Value: bson.A{bson.D{{Key: "seq", Value: bson.D{{Key: "$in", Value: deleted}}}}}})
-	}
-	n, err := s.messages.CountDocuments(ctx, filter, options.Count().SetLimit(im.MaxUnread))
-	return int(n), err
 }

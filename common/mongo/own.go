@@ -132,14 +132,3 @@ func (s *Store) withoutDeleted(ctx context.Context, viewer *im.ReadMark, events 
 	}
 	return slices.DeleteFunc(events, func(e im.Event) bool { return slices.Contains(deleted, e.Seq) }), err
 }
-
-// EventsByID returns the events with these ids, in any order; those that are not stored
-// are left out.
-func (s *Store) EventsByID(ctx context.Context, ids []int64) ([]im.Event, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	return s.findEvents(ctx, "read events by id", query{
-		filter: bson.D{{Key: "id", Value: bson.D{{Key: "$in", Value: ids}}}}, limit: len(ids),
-	})
-}

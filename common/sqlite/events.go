@@ -20,6 +20,10 @@ const eventColumns = `e.seq, e.id, e.kind, e.flags, e.sender, e.device, e.client
 const (
 	eventByKey = "SELECT " + eventColumns + ` FROM messages e
 		WHERE e.conversation = ? AND e.sender = ? AND e.device = ? AND e.client_id = ?`
+	eventByID = "SELECT c.id, " + eventColumns + ` FROM messages e
+		JOIN conversation_keys c ON c.key = e.conversation WHERE e.id = ?`
+	insertMention = "INSERT OR IGNORE INTO mentions (conversation, user, seq) VALUES (?, ?, ?)"
+
 	eventsFromTo = "SELECT " + eventColumns + " FROM messages e WHERE e.conversation = ? AND e.seq BETWEEN ? AND ?"
 	eventsAfter  = "SELECT " + eventColumns + ` FROM messages e
 		WHERE e.conversation = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`
@@ -59,9 +63,30 @@ func (t *tx) insertEvent(e *im.Event) error {
 	if e.B3 != "" {
 		b3 = e.B3
 	}
-	return t.exec(insertEvent, conversation, e.Seq, e.ID, int64(kind), flags, sender,
+	err = t.exec(insertEvent, conversation, e.Seq, e.ID, int64(kind), flags, sender,
 		packID(e.DeviceID), packID(e.ClientID), int64(e.Hash), //nolint:gosec // a bit pattern
 		e.AtMs, e.AtMs-e.AcceptedAtMs, e.TargetID, e.ThreadID, e.ExpiresAtMs, b3, e.Body)
+	if err != nil || len(e.Mentions) == 0 {
+		return err
+	}
+	return t.insertMentions(conversation, e)
+}
+
+// insertMentions notes whom a message mentions; everybody has the key 0.
+func (t *tx) insertMentions(conversation int64, e *im.Event) error {
+	for _, id := range e.Mentions {
+		if id == im.MentionAll {
+			id = ""
+		}
+		user, err := t.userKey(id)
+		if err != nil {
+			return err
+		}
+		if err := t.exec(insertMention, conversation, user, e.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eventOf is the event of a row of eventColumns.

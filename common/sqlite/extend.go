@@ -27,8 +27,21 @@ func laterColumns() []column {
 	}
 }
 
-// laterTables came after the first databases were made.
+// laterTables came after the first databases were made; an older program leaves them
+// alone. Of messages that nobody is mentioned in, that are in no thread and that nothing
+// has changed, none of them holds anything.
 const laterTables = `
+CREATE TABLE IF NOT EXISTS message_states (
+	conversation INTEGER NOT NULL, message INTEGER NOT NULL, message_seq INTEGER NOT NULL,
+	sender INTEGER NOT NULL, seq INTEGER NOT NULL, version INTEGER NOT NULL, edited_ms INTEGER NOT NULL,
+	recalled INTEGER NOT NULL, uncounted INTEGER NOT NULL, expires_at_ms INTEGER NOT NULL,
+	body BLOB, reactions BLOB, PRIMARY KEY (conversation, message)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS message_states_uncounted ON message_states (conversation, message_seq) WHERE uncounted = 1;
+CREATE TABLE IF NOT EXISTS mentions (
+	conversation INTEGER NOT NULL, user INTEGER NOT NULL, seq INTEGER NOT NULL,
+	PRIMARY KEY (conversation, user, seq)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS messages_of_thread ON messages (conversation, thread_id, seq) WHERE thread_id <> 0;
+
 CREATE TABLE IF NOT EXISTS deletes (
 	user INTEGER NOT NULL, conversation INTEGER NOT NULL, seq INTEGER NOT NULL,
 	PRIMARY KEY (user, conversation, seq)) WITHOUT ROWID;
@@ -58,5 +71,5 @@ func extend(c *conn) error {
 			return fmt.Errorf("add column %s to %s: %w", column.name, column.table, err)
 		}
 	}
-	return nil
+	return c.exec(laterTables)
 }

@@ -11,9 +11,19 @@ import (
 
 const (
 	messagesUp = "SELECT " + eventColumns + ` FROM messages e
-		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notDeleted + ` ORDER BY e.seq LIMIT ?`
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notExpired + ` AND ` + notDeleted + " ORDER BY e.seq LIMIT ?"
 	messagesDown = "SELECT " + eventColumns + ` FROM messages e
-		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notDeleted + ` ORDER BY e.seq DESC LIMIT ?`
+		WHERE e.conversation = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notExpired + ` AND ` + notDeleted + " ORDER BY e.seq DESC LIMIT ?"
+
+	// The index of threads has only what is in one.
+	threadUp = "SELECT " + eventColumns + ` FROM messages e INDEXED BY messages_of_thread
+		WHERE e.conversation = ? AND e.thread_id <> 0 AND e.thread_id = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notExpired + ` AND ` + notDeleted + `
+		ORDER BY e.seq LIMIT ?`
+	threadDown = "SELECT " + eventColumns + ` FROM messages e INDEXED BY messages_of_thread
+		WHERE e.conversation = ? AND e.thread_id <> 0 AND e.thread_id = ? AND e.seq BETWEEN ? AND ? AND e.kind = 1 AND ` + notExpired + ` AND ` + notDeleted + `
+		ORDER BY e.seq DESC LIMIT ?`
+	notExpired = "(e.expires_at_ms = 0 OR e.expires_at_ms > ?)"
+
 	notDeleted     = "NOT EXISTS (SELECT 1 FROM deletes d WHERE d.user = ? AND d.conversation = e.conversation AND d.seq = e.seq)"
 	marksOfMembers = `SELECT k.id, r.read_upto, r.receipted_upto, r.delivered_upto FROM members m
 		JOIN user_keys k ON k.key = m.user
@@ -57,10 +67,18 @@ func (s *Store) history(c *conn, conversation int64, r im.EventRange) ([]im.Even
 		return nil, false, err
 	}
 	query, low, high := messagesDown, r.Viewer.ClearedUpto+1, int64(math.MaxInt64)
-	if r.Forward {
+	first := []any{conversation}
+	switch {
+	case r.Forward:
 		query, low = messagesUp, max(low, r.After+1)
-	} else if r.Before > 0 {
+	case r.Before > 0:
 		high = r.Before - 1
+	}
+	if r.ThreadID != 0 {
+		query, first = threadDown, append(first, r.ThreadID)
+		if r.Forward {
+			query = threadUp
+		}
 	}
 	var events []im.Event
 	for _, stay := range ordered(r.Stays, r.Forward) {
@@ -68,8 +86,8 @@ func (s *Store) history(c *conn, conversation int64, r im.EventRange) ([]im.Even
 		if missing <= 0 {
 			break
 		}
-		events, err = s.appendEvents(events, c, r.ConversationID, query,
-			conversation, max(low, stay.JoinedSeq), min(high, stay.LeftSeq), viewer, int64(missing))
+		events, err = s.appendEvents(events, c, r.ConversationID, query, slices.Concat(first,
+			[]any{max(low, stay.JoinedSeq), min(high, stay.LeftSeq), s.now().UnixMilli(), viewer, int64(missing)})...)
 		if err != nil {
 			return nil, false, err
 		}

@@ -124,8 +124,13 @@ func (s *Store) view(c *conn, user int64, userID string, p place) (view im.Conve
 		return view, err
 	}
 	view.Mark.UserID, view.Mark.ConversationID = userID, p.id
-	if view.Unread, err = unread(c, user, p.key, max(view.Mark.ReadUpto, view.Mark.ClearedUpto)); err != nil {
+	if view.Unread, err = s.unread(c, user, p.key, max(view.Mark.ReadUpto, view.Mark.ClearedUpto)); err != nil {
 		return view, err
+	}
+	if view.Unread > 0 {
+		if view.Mentions, err = s.mentions(c, user, p.key, max(view.Mark.ReadUpto, view.Mark.ClearedUpto)); err != nil {
+			return view, err
+		}
 	}
 	stays, err := s.members(c, p.id, selectStays, p.key, user)
 	if err != nil {

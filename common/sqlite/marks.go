@@ -29,15 +29,6 @@ const (
 		WHERE r.receipted_upto < r.read_upto`
 	dueCursors = `SELECT k.id, c.device, c.seq, c.receipted_seq FROM cursors c
 		JOIN user_keys k ON k.key = c.user WHERE c.receipted_seq < c.seq`
-
-	// Events of others above the mark that fall into one of the user's stays, and that
-	// they have not deleted.
-	countUnread = `SELECT count(*) FROM (
-		SELECT 1 FROM members m CROSS JOIN messages e ON e.conversation = m.conversation
-			AND e.seq >= max(m.joined_seq, ?) AND e.seq <= m.left_seq
-		WHERE m.user = ? AND m.conversation = ? AND e.flags & 1 AND e.sender <> m.user
-			AND NOT EXISTS (SELECT 1 FROM deletes d WHERE d.user = m.user AND d.conversation = m.conversation AND d.seq = e.seq)
-		LIMIT ?)`
 )
 
 func (t *tx) raiseMarks(commit *im.InboxCommit) error {
@@ -157,7 +148,8 @@ func (s *Store) DueReceipts(ctx context.Context, partition, n int) (marks []im.R
 }
 
 // Unread counts the counted events of others above each mark's ReadUpto within
-// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread.
+// the user's stays that they have neither cleared nor deleted, up to im.MaxUnread,
+// without those that are recalled or expired.
 func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) {
 	counts := make([]int, len(marks))
 	err := s.read(ctx, "count unread", func(c *conn) error {
@@ -170,16 +162,11 @@ func (s *Store) Unread(ctx context.Context, marks []im.ReadMark) ([]int, error) 
 			if err != nil {
 				return err
 			}
-			if counts[i], err = unread(c, user, conversation, max(mark.ReadUpto, stored.ClearedUpto)); err != nil {
+			if counts[i], err = s.unread(c, user, conversation, max(mark.ReadUpto, stored.ClearedUpto)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return counts, err
-}
-
-func unread(c *conn, user, conversation, upto int64) (count int, err error) {
-	_, err = c.one(countUnread, func(r row) { count = int(r.int(0)) }, upto+1, user, conversation, int64(im.MaxUnread))
-	return count, err
 }

@@ -16,7 +16,6 @@ const (
 			hidden = max(hidden, excluded.hidden), unread = max(unread, excluded.unread)`
 	insertDelete = "INSERT INTO deletes (user, conversation, seq) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 	selectDelete = "SELECT 1 FROM deletes WHERE user = ? AND conversation = ? AND seq = ?"
-	placeOfEvent = "SELECT conversation, seq FROM messages WHERE id = ?"
 
 	setNickname = "UPDATE users SET nickname = ?, nickname_seq = ? WHERE user = ? AND nickname_seq < ?"
 	setAvatar   = "UPDATE users SET avatar = ?, avatar_seq = ? WHERE user = ? AND avatar_seq < ?"
@@ -111,30 +110,4 @@ func (s *Store) Deleted(ctx context.Context, userID string, refs []im.EventRef) 
 		return nil
 	})
 	return deleted, err
-}
-
-// EventsByID returns the events with these ids, in any order; those that are not stored
-// are left out.
-func (s *Store) EventsByID(ctx context.Context, ids []int64) (events []im.Event, err error) {
-	err = s.read(ctx, "read events by id", func(c *conn) error {
-		for _, id := range ids {
-			var conversation, seq int64
-			found, err := c.one(placeOfEvent, func(r row) { conversation, seq = r.int(0), r.int(1) }, id)
-			if err != nil {
-				return err
-			}
-			if !found {
-				continue
-			}
-			name, err := s.conversations.id(c, conversation)
-			if err != nil {
-				return err
-			}
-			if events, err = s.appendEvents(events, c, name, eventsFromTo, conversation, seq, seq); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return events, err
 }

@@ -28,7 +28,7 @@ const (
 var ErrRefused = errors.New("injected: store refuses writes")
 
 // Plan decides the fault of the nth call (from 1) of a write: "InsertEvents",
-// "Project", "CommitInbox", "SweepInbox", "InsertTerm", "Quarantine" or "Release".
+// "Project", "ProjectMessages", "CommitInbox", "SweepInbox", "InsertTerm", "Quarantine" or "Release".
 // It is called from the writing goroutines, one at a time.
 type Plan interface {
 	Fault(write string, n int) Fault
@@ -118,6 +118,13 @@ func (f *faulty) CommitInbox(ctx context.Context, commit *im.InboxCommit) error 
 			half := im.InboxCommit{Marks: commit.Marks, Cursors: commit.Cursors, Blocks: commit.Blocks[:len(commit.Blocks)/2]}
 			return f.Store.CommitInbox(ctx, &half)
 		})
+}
+
+// ProjectMessages is the store's, or a fault; its half is half of the states.
+func (f *faulty) ProjectMessages(ctx context.Context, states []im.MessageState) error {
+	return f.write("ProjectMessages",
+		func() error { return f.Store.ProjectMessages(ctx, states) },
+		func() error { return f.Store.ProjectMessages(ctx, states[:len(states)/2]) })
 }
 
 // SweepInbox is the store's, or a fault; its half is half of the blocks.

@@ -230,6 +230,17 @@ func (l *Lagging) Project(ctx context.Context, conversations []im.Conversation, 
 	}})
 }
 
+// ProjectMessages is the store's, once the majority has it.
+func (l *Lagging) ProjectMessages(ctx context.Context, states []im.MessageState) error {
+	done, err := l.now(func() error { return l.Store.ProjectMessages(ctx, states) })
+	if done {
+		return err
+	}
+	return l.later(ctx, &lagged{done: func() error {
+		return l.Store.ProjectMessages(context.WithoutCancel(ctx), states)
+	}})
+}
+
 // CloneCommit returns a copy of a commit for whoever keeps it longer than its
 // writer does.
 func CloneCommit(commit *im.InboxCommit) *im.InboxCommit {

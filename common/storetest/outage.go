@@ -135,6 +135,24 @@ func (o *Outage) EventsAfter(ctx context.Context, id string, after int64, limit 
 	return through(ctx, o, "EventsAfter", func() ([]im.Event, error) { return o.store.EventsAfter(ctx, id, after, limit) })
 }
 
+// EventsByID is the store's.
+func (o *Outage) EventsByID(ctx context.Context, refs []im.MessageRef) ([]im.Event, error) {
+	return through(ctx, o, "EventsByID", func() ([]im.Event, error) { return o.store.EventsByID(ctx, refs) })
+}
+
+// MessageStates is the store's.
+func (o *Outage) MessageStates(ctx context.Context, refs []im.MessageRef) ([]im.MessageState, error) {
+	return through(ctx, o, "MessageStates", func() ([]im.MessageState, error) { return o.store.MessageStates(ctx, refs) })
+}
+
+// ProjectMessages is the store's.
+func (o *Outage) ProjectMessages(ctx context.Context, states []im.MessageState) error {
+	if err := o.pass(ctx, "ProjectMessages"); err != nil {
+		return err
+	}
+	return o.store.ProjectMessages(ctx, states)
+}
+
 // StaysAt is the store's.
 func (o *Outage) StaysAt(ctx context.Context, ref im.EventRef) ([]im.Member, error) {
 	return through(ctx, o, "StaysAt", func() ([]im.Member, error) { return o.store.StaysAt(ctx, ref) })

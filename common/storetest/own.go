@@ -158,7 +158,7 @@ func ownWithEntries(t *testing.T, s StoreUnderTest) {
 func eventsByID(t *testing.T, s StoreUnderTest) {
 	a, b := messages("a", "u", 1, 3), messages("b", "u", 1, 2)
 	must(t, s.InsertEvents(background(), slices.Concat(a, b), nil))
-	got, err := s.EventsByID(background(), []int64{b[1].ID, 5, a[0].ID})
+	got, err := s.EventsByID(background(), im.MessageRefs(b[1].ID, 5, a[0].ID))
 	must(t, err)
 	equal(t, "events", sortEvents(got), []im.Event{a[0], b[1]})
 	got, err = s.EventsByID(background(), nil)

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"devices":       deviceTests,
 		"list":          listTests,
 		"history":       historyTests,
+		"messages":      messageTests,
 		"own state":     ownTests,
 		"relations":     relationTests,
 	} {

@@ -15,6 +15,7 @@ var unknownTests = []testCase{
 	{"inbox commit that was in is found again", unknownCommitIn},
 	{"inbox commit that was not in is taken", unknownCommitOut},
 	{"projection may be sent again", unknownProjection},
+	{"projection of messages may be sent again", unknownMessages},
 }
 
 func unknownEventsIn(t *testing.T, s StoreUnderTest) {

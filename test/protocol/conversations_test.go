@@ -137,7 +137,7 @@ func testHistory(t *testing.T, w *world) {
 func testHistoryShowsWhatWasDelivered(t *testing.T, w *world) {
 	ann, bob := w.someone(t), w.someone(t)
 	w.call(t, ann.token, "POST", "/v1/messages", fmt.Sprintf(`{"client_msg_id":"m1","to":{"user_id":%q},"attributes":{"k":"v"},
-		"content":{"type":"card","text":"x","data":{"a":[1,{"b":null}]},"mentions":["all"],"reply_to":"5"},"options":{"expires_in":60}}`, bob.user)).is(200, `{}`)
+		"content":{"type":"card","text":"x","data":{"a":[1,{"b":null}]},"mentions":["all"]},"options":{"expires_in":60}}`, bob.user)).is(200, `{}`)
 	for _, d := range []device{ann, bob} {
 		c := w.login(t, wsText(), d)
 		delivered := c.upto(1)["message"]

@@ -26,15 +26,14 @@ func testAMessage(t *testing.T, w *world) {
 		sender := w.login(t, f, ann)
 		others := []*client{w.login(t, tcpProto(), annToo), w.login(t, wsText(), bob), w.login(t, f, bobToo)}
 		body := fmt.Sprintf(`{"client_msg_id":"m1","to":{"user_id":%q},"attributes":{"k":"v"},"options":{"expires_in":60},
-			"content":{"type":"text","text":"héllo","data":{"a":[1,null,"x"],"b":{"c":true}},"file_id":"f1","mentions":["all"],
-			"reply_to":"9007199254740993","thread_id":"2","forwarded_from":"3"}}`, bob.user)
+			"content":{"type":"text","text":"héllo","data":{"a":[1,null,"x"],"b":{"c":true}},"file_id":"f1","mentions":["all"]}}`, bob.user)
 		ack := sender.ask("send", 5, body, "send_ack", fmt.Sprintf(
 			`{"client_msg_id":"m1","message_id":"*","conversation_id":%q,"conversation_seq":"1","sent_at_ms":"*","duplicate":null}`, direct(ann, bob)))
 		want := fmt.Sprintf(`{"seq":"1","kind":"message","at_ms":"*","has_read":null,"message":{"message_id":%q,"conversation_id":%q,
 			"conversation_type":"direct","conversation_seq":"1","sender_id":%q,"sent_at_ms":%q,"version":1,"expires_at_ms":"*",
 			"recalled":null,"deleted":null,"edited_at_ms":null,"reactions":null,"attributes":{"k":"v"},
 			"content":{"type":"text","text":"héllo","data":{"a":[1,null,"x"],"b":{"c":true}},"file_id":"f1","mentions":["all"],
-			"reply_to":"9007199254740993","thread_id":"2","forwarded_from":"3"},`,
+			"reply_to":null,"thread_id":null,"forwarded_from":null},`,
 			ack["message_id"], direct(ann, bob), ann.user, ack["sent_at_ms"])
 		for i, c := range append(others, sender) {
 			own := `"sender_device_id":"d1","client_msg_id":"m1"}}`
@@ -47,6 +46,13 @@ func testAMessage(t *testing.T, w *world) {
 			}
 			if sent, expires := number(ack["sent_at_ms"]), number(path(t, entry, "message", "expires_at_ms")); expires != sent+60_000 {
 				t.Errorf("sent at %d, expires at %d", sent, expires)
+			}
+		}
+		names := fmt.Sprintf(`"content":{"type":"text","text":"x","reply_to":%[1]q,"thread_id":%[1]q,"forwarded_from":%[1]q}`, ack["message_id"])
+		sender.ask("send", 6, fmt.Sprintf(`{"client_msg_id":"m2","to":{"user_id":%q},%s}`, bob.user, names), "send_ack", `{"conversation_seq":"2"}`)
+		for i, c := range append(others, sender) {
+			if err := match(wanted(t, `{"message":{`+names+`}}`), c.upto(2)); err != nil {
+				t.Errorf("device %d: %v", i, err)
 			}
 		}
 	})

@@ -2161,8 +2161,10 @@ type Message struct {
 	// These two only in the sender's own copies.
 	SenderDeviceId string `protobuf:"bytes,15,opt,name=sender_device_id,json=senderDeviceId,proto3" json:"sender_device_id,omitempty"`
 	ClientMsgId    string `protobuf:"bytes,16,opt,name=client_msg_id,json=clientMsgId,proto3" json:"client_msg_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// It does not count as unread.
+	NoUnread      bool `protobuf:"varint,17,opt,name=no_unread,json=noUnread,proto3" json:"no_unread,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
@@ -2305,6 +2307,13 @@ func (x *Message) GetClientMsgId() string {
 		return x.ClientMsgId
 	}
 	return ""
+}
+
+func (x *Message) GetNoUnread() bool {
+	if x != nil {
+		return x.NoUnread
+	}
+	return false
 }
 
 type ReactionCount struct {
@@ -3160,7 +3169,7 @@ const file_im_v1_client_proto_rawDesc = "" +
 	"\fconversation\x18\f \x01(\v2\x17.im.v1.ConversationViewR\fconversation\x12(\n" +
 	"\acontact\x18\r \x01(\v2\x0e.im.v1.ContactR\acontact\x12(\n" +
 	"\aprofile\x18\x0e \x01(\v2\x0e.im.v1.ProfileR\aprofile\x12\x12\n" +
-	"\x04late\x18\x0f \x01(\bR\x04late\"\xa5\x05\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\"\xc2\x05\n" +
 	"\aMessage\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\x03R\tmessageId\x12'\n" +
@@ -3183,7 +3192,8 @@ const file_im_v1_client_proto_rawDesc = "" +
 	"\adeleted\x18\r \x01(\bR\adeleted\x122\n" +
 	"\treactions\x18\x0e \x03(\v2\x14.im.v1.ReactionCountR\treactions\x12(\n" +
 	"\x10sender_device_id\x18\x0f \x01(\tR\x0esenderDeviceId\x12\"\n" +
-	"\rclient_msg_id\x18\x10 \x01(\tR\vclientMsgId\x1a=\n" +
+	"\rclient_msg_id\x18\x10 \x01(\tR\vclientMsgId\x12\x1b\n" +
+	"\tno_unread\x18\x11 \x01(\bR\bnoUnread\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +

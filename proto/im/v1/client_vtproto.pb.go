@@ -1999,6 +1999,18 @@ func (m *Message) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.NoUnread {
+		i--
+		if m.NoUnread {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x88
+	}
 	if len(m.ClientMsgId) > 0 {
 		i -= len(m.ClientMsgId)
 		copy(dAtA[i:], m.ClientMsgId)
@@ -3601,6 +3613,9 @@ func (m *Message) SizeVT() (n int) {
 	l = len(m.ClientMsgId)
 	if l > 0 {
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.NoUnread {
+		n += 3
 	}
 	n += len(m.unknownFields)
 	return n
@@ -9395,6 +9410,26 @@ func (m *Message) UnmarshalVT(dAtA []byte) error {
 			}
 			m.ClientMsgId = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 17:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field NoUnread", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.NoUnread = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

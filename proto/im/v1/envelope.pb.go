@@ -105,7 +105,9 @@ type Command struct {
 	// The event kind that it becomes: message, ...
 	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
 	// For kind message: an encoded Message holding content and attributes only. For
-	// kind membership: an encoded Membership holding action, user_ids and data only.
+	// kind membership: an encoded Membership holding action, user_ids and data only. For
+	// kind edit: an encoded Edit holding its content only. For kind reaction: an encoded
+	// Reaction holding emoji and removed only.
 	Body []byte `protobuf:"bytes,10,opt,name=body,proto3" json:"body,omitempty"`
 	// First 8 bytes of SHA-256 over the canonical content and attributes.
 	Hash     uint64 `protobuf:"fixed64,11,opt,name=hash,proto3" json:"hash,omitempty"`
@@ -127,7 +129,13 @@ type Command struct {
 	// Its session has joined the room that it is for.
 	Joined bool `protobuf:"varint,26,opt,name=joined,proto3" json:"joined,omitempty"`
 	// It is the operator's.
-	ByService     bool `protobuf:"varint,27,opt,name=by_service,json=byService,proto3" json:"by_service,omitempty"`
+	ByService bool `protobuf:"varint,27,opt,name=by_service,json=byService,proto3" json:"by_service,omitempty"`
+	// Of a message: whom it mentions, for what counts mentions; "all" is everybody.
+	Mentions      []string `protobuf:"bytes,21,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	ReplyTo       int64    `protobuf:"varint,22,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	ForwardedFrom int64    `protobuf:"varint,23,opt,name=forwarded_from,json=forwardedFrom,proto3" json:"forwarded_from,omitempty"`
+	// Of an edit: the version that it is of; 0 = any.
+	IfVersion     int32 `protobuf:"varint,24,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -323,6 +331,34 @@ func (x *Command) GetByService() bool {
 	return false
 }
 
+func (x *Command) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Command) GetReplyTo() int64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Command) GetForwardedFrom() int64 {
+	if x != nil {
+		return x.ForwardedFrom
+	}
+	return 0
+}
+
+func (x *Command) GetIfVersion() int32 {
+	if x != nil {
+		return x.IfVersion
+	}
+	return 0
+}
+
 // RoomSettings is what a room's conversation row keeps of it. It has no members.
 type RoomSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -465,6 +501,105 @@ func (x *RoomRestriction) GetUntilMs() int64 {
 	return 0
 }
 
+// MessageReactions is what the state of a message keeps of its reactions: the kinds, in
+// the order in which they first came.
+type MessageReactions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kinds         []*MessageReaction     `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageReactions) Reset() {
+	*x = MessageReactions{}
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageReactions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageReactions) ProtoMessage() {}
+
+func (x *MessageReactions) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageReactions.ProtoReflect.Descriptor instead.
+func (*MessageReactions) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MessageReactions) GetKinds() []*MessageReaction {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+type MessageReaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Emoji string                 `protobuf:"bytes,1,opt,name=emoji,proto3" json:"emoji,omitempty"`
+	// Who has reacted so, in the order in which they did.
+	UserIds       []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageReaction) Reset() {
+	*x = MessageReaction{}
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageReaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageReaction) ProtoMessage() {}
+
+func (x *MessageReaction) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageReaction.ProtoReflect.Descriptor instead.
+func (*MessageReaction) Descriptor() ([]byte, []int) {
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MessageReaction) GetEmoji() string {
+	if x != nil {
+		return x.Emoji
+	}
+	return ""
+}
+
+func (x *MessageReaction) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 // GroupSettings is what a group's conversation row keeps of its settings.
 type GroupSettings struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -486,7 +621,7 @@ type GroupSettings struct {
 
 func (x *GroupSettings) Reset() {
 	*x = GroupSettings{}
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +633,7 @@ func (x *GroupSettings) String() string {
 func (*GroupSettings) ProtoMessage() {}
 
 func (x *GroupSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[4]
+	mi := &file_im_v1_envelope_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +646,7 @@ func (x *GroupSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupSettings.ProtoReflect.Descriptor instead.
 func (*GroupSettings) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{4}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GroupSettings) GetName() string {
@@ -581,7 +716,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +728,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[5]
+	mi := &file_im_v1_envelope_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +741,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{5}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinRequest) GetUserId() string {
@@ -658,7 +793,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +805,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[6]
+	mi := &file_im_v1_envelope_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +818,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{6}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetId() int64 {
@@ -829,7 +964,7 @@ type ReceiptEvent struct {
 
 func (x *ReceiptEvent) Reset() {
 	*x = ReceiptEvent{}
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +976,7 @@ func (x *ReceiptEvent) String() string {
 func (*ReceiptEvent) ProtoMessage() {}
 
 func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[7]
+	mi := &file_im_v1_envelope_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +989,7 @@ func (x *ReceiptEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptEvent.ProtoReflect.Descriptor instead.
 func (*ReceiptEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReceiptEvent) GetConversationId() string {
@@ -913,7 +1048,7 @@ type ReadCommand struct {
 
 func (x *ReadCommand) Reset() {
 	*x = ReadCommand{}
-	mi := &file_im_v1_envelope_proto_msgTypes[8]
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1060,7 @@ func (x *ReadCommand) String() string {
 func (*ReadCommand) ProtoMessage() {}
 
 func (x *ReadCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[8]
+	mi := &file_im_v1_envelope_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1073,7 @@ func (x *ReadCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadCommand.ProtoReflect.Descriptor instead.
 func (*ReadCommand) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReadCommand) GetOrigin() *Origin {
@@ -991,7 +1126,7 @@ type OwnCommand struct {
 
 func (x *OwnCommand) Reset() {
 	*x = OwnCommand{}
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1138,7 @@ func (x *OwnCommand) String() string {
 func (*OwnCommand) ProtoMessage() {}
 
 func (x *OwnCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[9]
+	mi := &file_im_v1_envelope_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1151,7 @@ func (x *OwnCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnCommand.ProtoReflect.Descriptor instead.
 func (*OwnCommand) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OwnCommand) GetOrigin() *Origin {
@@ -1073,7 +1208,7 @@ type OwnChange struct {
 
 func (x *OwnChange) Reset() {
 	*x = OwnChange{}
-	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	mi := &file_im_v1_envelope_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1220,7 @@ func (x *OwnChange) String() string {
 func (*OwnChange) ProtoMessage() {}
 
 func (x *OwnChange) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[10]
+	mi := &file_im_v1_envelope_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1233,7 @@ func (x *OwnChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnChange.ProtoReflect.Descriptor instead.
 func (*OwnChange) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OwnChange) GetClientId() string {
@@ -1190,7 +1325,7 @@ type DeleteForMe struct {
 
 func (x *DeleteForMe) Reset() {
 	*x = DeleteForMe{}
-	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	mi := &file_im_v1_envelope_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1337,7 @@ func (x *DeleteForMe) String() string {
 func (*DeleteForMe) ProtoMessage() {}
 
 func (x *DeleteForMe) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[11]
+	mi := &file_im_v1_envelope_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1350,7 @@ func (x *DeleteForMe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteForMe.ProtoReflect.Descriptor instead.
 func (*DeleteForMe) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteForMe) GetMessages() []*MessagePlace {
@@ -1236,7 +1371,7 @@ type MessagePlace struct {
 
 func (x *MessagePlace) Reset() {
 	*x = MessagePlace{}
-	mi := &file_im_v1_envelope_proto_msgTypes[12]
+	mi := &file_im_v1_envelope_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1383,7 @@ func (x *MessagePlace) String() string {
 func (*MessagePlace) ProtoMessage() {}
 
 func (x *MessagePlace) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[12]
+	mi := &file_im_v1_envelope_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1396,7 @@ func (x *MessagePlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagePlace.ProtoReflect.Descriptor instead.
 func (*MessagePlace) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{12}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MessagePlace) GetConversationId() string {
@@ -1301,7 +1436,7 @@ type ViewChange struct {
 
 func (x *ViewChange) Reset() {
 	*x = ViewChange{}
-	mi := &file_im_v1_envelope_proto_msgTypes[13]
+	mi := &file_im_v1_envelope_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1448,7 @@ func (x *ViewChange) String() string {
 func (*ViewChange) ProtoMessage() {}
 
 func (x *ViewChange) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[13]
+	mi := &file_im_v1_envelope_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1461,7 @@ func (x *ViewChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewChange.ProtoReflect.Descriptor instead.
 func (*ViewChange) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{13}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ViewChange) GetConversationId() string {
@@ -1387,7 +1522,7 @@ type ContactChange struct {
 
 func (x *ContactChange) Reset() {
 	*x = ContactChange{}
-	mi := &file_im_v1_envelope_proto_msgTypes[14]
+	mi := &file_im_v1_envelope_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1534,7 @@ func (x *ContactChange) String() string {
 func (*ContactChange) ProtoMessage() {}
 
 func (x *ContactChange) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[14]
+	mi := &file_im_v1_envelope_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1547,7 @@ func (x *ContactChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactChange.ProtoReflect.Descriptor instead.
 func (*ContactChange) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{14}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ContactChange) GetUserId() string {
@@ -1455,7 +1590,7 @@ type ProfileChange struct {
 
 func (x *ProfileChange) Reset() {
 	*x = ProfileChange{}
-	mi := &file_im_v1_envelope_proto_msgTypes[15]
+	mi := &file_im_v1_envelope_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1602,7 @@ func (x *ProfileChange) String() string {
 func (*ProfileChange) ProtoMessage() {}
 
 func (x *ProfileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[15]
+	mi := &file_im_v1_envelope_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1615,7 @@ func (x *ProfileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileChange.ProtoReflect.Descriptor instead.
 func (*ProfileChange) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{15}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ProfileChange) GetNickname() string {
@@ -1524,7 +1659,7 @@ type ContactEvent struct {
 
 func (x *ContactEvent) Reset() {
 	*x = ContactEvent{}
-	mi := &file_im_v1_envelope_proto_msgTypes[16]
+	mi := &file_im_v1_envelope_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1671,7 @@ func (x *ContactEvent) String() string {
 func (*ContactEvent) ProtoMessage() {}
 
 func (x *ContactEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[16]
+	mi := &file_im_v1_envelope_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1684,7 @@ func (x *ContactEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactEvent.ProtoReflect.Descriptor instead.
 func (*ContactEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{16}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ContactEvent) GetUserId() string {
@@ -1613,7 +1748,7 @@ type InboxEnvelope struct {
 
 func (x *InboxEnvelope) Reset() {
 	*x = InboxEnvelope{}
-	mi := &file_im_v1_envelope_proto_msgTypes[17]
+	mi := &file_im_v1_envelope_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1760,7 @@ func (x *InboxEnvelope) String() string {
 func (*InboxEnvelope) ProtoMessage() {}
 
 func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[17]
+	mi := &file_im_v1_envelope_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1773,7 @@ func (x *InboxEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxEnvelope.ProtoReflect.Descriptor instead.
 func (*InboxEnvelope) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{17}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InboxEnvelope) GetWhat() isInboxEnvelope_What {
@@ -1744,7 +1879,7 @@ type InboxPack struct {
 
 func (x *InboxPack) Reset() {
 	*x = InboxPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[18]
+	mi := &file_im_v1_envelope_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1891,7 @@ func (x *InboxPack) String() string {
 func (*InboxPack) ProtoMessage() {}
 
 func (x *InboxPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[18]
+	mi := &file_im_v1_envelope_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1904,7 @@ func (x *InboxPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxPack.ProtoReflect.Descriptor instead.
 func (*InboxPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{18}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InboxPack) GetEnvelopes() []*InboxEnvelope {
@@ -1789,7 +1924,7 @@ type CommandPack struct {
 
 func (x *CommandPack) Reset() {
 	*x = CommandPack{}
-	mi := &file_im_v1_envelope_proto_msgTypes[19]
+	mi := &file_im_v1_envelope_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1936,7 @@ func (x *CommandPack) String() string {
 func (*CommandPack) ProtoMessage() {}
 
 func (x *CommandPack) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_envelope_proto_msgTypes[19]
+	mi := &file_im_v1_envelope_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1949,7 @@ func (x *CommandPack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandPack.ProtoReflect.Descriptor instead.
 func (*CommandPack) Descriptor() ([]byte, []int) {
-	return file_im_v1_envelope_proto_rawDescGZIP(), []int{19}
+	return file_im_v1_envelope_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CommandPack) GetCommands() []*Command {
@@ -1832,7 +1967,7 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x06Origin\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x18\n" +
 	"\asession\x18\x02 \x01(\x04R\asession\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\x04R\arequest\"\x8d\x05\n" +
+	"\arequest\x18\x03 \x01(\x04R\arequest\"\x8a\x06\n" +
 	"\aCommand\x12%\n" +
 	"\x06origin\x18\x01 \x01(\v2\r.im.v1.OriginR\x06origin\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -1858,7 +1993,12 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\aroom_id\x18\x19 \x01(\tR\x06roomId\x12\x16\n" +
 	"\x06joined\x18\x1a \x01(\bR\x06joined\x12\x1d\n" +
 	"\n" +
-	"by_service\x18\x1b \x01(\bR\tbyService\"\xd4\x01\n" +
+	"by_service\x18\x1b \x01(\bR\tbyService\x12\x1a\n" +
+	"\bmentions\x18\x15 \x03(\tR\bmentions\x12\x19\n" +
+	"\breply_to\x18\x16 \x01(\x03R\areplyTo\x12%\n" +
+	"\x0eforwarded_from\x18\x17 \x01(\x03R\rforwardedFrom\x12\x1d\n" +
+	"\n" +
+	"if_version\x18\x18 \x01(\x05R\tifVersion\"\xd4\x01\n" +
 	"\fRoomSettings\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\bowner_id\x18\x02 \x01(\tR\aownerId\x12\x19\n" +
@@ -1868,7 +2008,12 @@ const file_im_v1_envelope_proto_rawDesc = "" +
 	"\x06banned\x18\x06 \x03(\v2\x16.im.v1.RoomRestrictionR\x06banned\"E\n" +
 	"\x0fRoomRestriction\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
-	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\x84\x02\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"@\n" +
+	"\x10MessageReactions\x12,\n" +
+	"\x05kinds\x18\x01 \x03(\v2\x16.im.v1.MessageReactionR\x05kinds\"B\n" +
+	"\x0fMessageReaction\x12\x14\n" +
+	"\x05emoji\x18\x01 \x01(\tR\x05emoji\x12\x19\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\"\x84\x02\n" +
 	"\rGroupSettings\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
 	"\x0eavatar_file_id\x18\x02 \x01(\tR\favatarFileId\x12\"\n" +
@@ -1992,54 +2137,57 @@ func file_im_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_im_v1_envelope_proto_rawDescData
 }
 
-var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_im_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_im_v1_envelope_proto_goTypes = []any{
-	(*Origin)(nil),          // 0: im.v1.Origin
-	(*Command)(nil),         // 1: im.v1.Command
-	(*RoomSettings)(nil),    // 2: im.v1.RoomSettings
-	(*RoomRestriction)(nil), // 3: im.v1.RoomRestriction
-	(*GroupSettings)(nil),   // 4: im.v1.GroupSettings
-	(*JoinRequest)(nil),     // 5: im.v1.JoinRequest
-	(*Event)(nil),           // 6: im.v1.Event
-	(*ReceiptEvent)(nil),    // 7: im.v1.ReceiptEvent
-	(*ReadCommand)(nil),     // 8: im.v1.ReadCommand
-	(*OwnCommand)(nil),      // 9: im.v1.OwnCommand
-	(*OwnChange)(nil),       // 10: im.v1.OwnChange
-	(*DeleteForMe)(nil),     // 11: im.v1.DeleteForMe
-	(*MessagePlace)(nil),    // 12: im.v1.MessagePlace
-	(*ViewChange)(nil),      // 13: im.v1.ViewChange
-	(*ContactChange)(nil),   // 14: im.v1.ContactChange
-	(*ProfileChange)(nil),   // 15: im.v1.ProfileChange
-	(*ContactEvent)(nil),    // 16: im.v1.ContactEvent
-	(*InboxEnvelope)(nil),   // 17: im.v1.InboxEnvelope
-	(*InboxPack)(nil),       // 18: im.v1.InboxPack
-	(*CommandPack)(nil),     // 19: im.v1.CommandPack
+	(*Origin)(nil),           // 0: im.v1.Origin
+	(*Command)(nil),          // 1: im.v1.Command
+	(*RoomSettings)(nil),     // 2: im.v1.RoomSettings
+	(*RoomRestriction)(nil),  // 3: im.v1.RoomRestriction
+	(*MessageReactions)(nil), // 4: im.v1.MessageReactions
+	(*MessageReaction)(nil),  // 5: im.v1.MessageReaction
+	(*GroupSettings)(nil),    // 6: im.v1.GroupSettings
+	(*JoinRequest)(nil),      // 7: im.v1.JoinRequest
+	(*Event)(nil),            // 8: im.v1.Event
+	(*ReceiptEvent)(nil),     // 9: im.v1.ReceiptEvent
+	(*ReadCommand)(nil),      // 10: im.v1.ReadCommand
+	(*OwnCommand)(nil),       // 11: im.v1.OwnCommand
+	(*OwnChange)(nil),        // 12: im.v1.OwnChange
+	(*DeleteForMe)(nil),      // 13: im.v1.DeleteForMe
+	(*MessagePlace)(nil),     // 14: im.v1.MessagePlace
+	(*ViewChange)(nil),       // 15: im.v1.ViewChange
+	(*ContactChange)(nil),    // 16: im.v1.ContactChange
+	(*ProfileChange)(nil),    // 17: im.v1.ProfileChange
+	(*ContactEvent)(nil),     // 18: im.v1.ContactEvent
+	(*InboxEnvelope)(nil),    // 19: im.v1.InboxEnvelope
+	(*InboxPack)(nil),        // 20: im.v1.InboxPack
+	(*CommandPack)(nil),      // 21: im.v1.CommandPack
 }
 var file_im_v1_envelope_proto_depIdxs = []int32{
 	0,  // 0: im.v1.Command.origin:type_name -> im.v1.Origin
 	3,  // 1: im.v1.RoomSettings.muted:type_name -> im.v1.RoomRestriction
 	3,  // 2: im.v1.RoomSettings.banned:type_name -> im.v1.RoomRestriction
-	5,  // 3: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
-	0,  // 4: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
-	0,  // 5: im.v1.OwnCommand.origin:type_name -> im.v1.Origin
-	10, // 6: im.v1.OwnCommand.change:type_name -> im.v1.OwnChange
-	11, // 7: im.v1.OwnChange.delete:type_name -> im.v1.DeleteForMe
-	13, // 8: im.v1.OwnChange.view:type_name -> im.v1.ViewChange
-	14, // 9: im.v1.OwnChange.contact:type_name -> im.v1.ContactChange
-	15, // 10: im.v1.OwnChange.profile:type_name -> im.v1.ProfileChange
-	12, // 11: im.v1.DeleteForMe.messages:type_name -> im.v1.MessagePlace
-	6,  // 12: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
-	7,  // 13: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
-	8,  // 14: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
-	9,  // 15: im.v1.InboxEnvelope.own:type_name -> im.v1.OwnCommand
-	16, // 16: im.v1.InboxEnvelope.contact:type_name -> im.v1.ContactEvent
-	17, // 17: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
-	1,  // 18: im.v1.CommandPack.commands:type_name -> im.v1.Command
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	5,  // 3: im.v1.MessageReactions.kinds:type_name -> im.v1.MessageReaction
+	7,  // 4: im.v1.GroupSettings.requests:type_name -> im.v1.JoinRequest
+	0,  // 5: im.v1.ReadCommand.origin:type_name -> im.v1.Origin
+	0,  // 6: im.v1.OwnCommand.origin:type_name -> im.v1.Origin
+	12, // 7: im.v1.OwnCommand.change:type_name -> im.v1.OwnChange
+	13, // 8: im.v1.OwnChange.delete:type_name -> im.v1.DeleteForMe
+	15, // 9: im.v1.OwnChange.view:type_name -> im.v1.ViewChange
+	16, // 10: im.v1.OwnChange.contact:type_name -> im.v1.ContactChange
+	17, // 11: im.v1.OwnChange.profile:type_name -> im.v1.ProfileChange
+	14, // 12: im.v1.DeleteForMe.messages:type_name -> im.v1.MessagePlace
+	8,  // 13: im.v1.InboxEnvelope.event:type_name -> im.v1.Event
+	9,  // 14: im.v1.InboxEnvelope.receipt:type_name -> im.v1.ReceiptEvent
+	10, // 15: im.v1.InboxEnvelope.read:type_name -> im.v1.ReadCommand
+	11, // 16: im.v1.InboxEnvelope.own:type_name -> im.v1.OwnCommand
+	18, // 17: im.v1.InboxEnvelope.contact:type_name -> im.v1.ContactEvent
+	19, // 18: im.v1.InboxPack.envelopes:type_name -> im.v1.InboxEnvelope
+	1,  // 19: im.v1.CommandPack.commands:type_name -> im.v1.Command
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_envelope_proto_init() }
@@ -2047,15 +2195,15 @@ func file_im_v1_envelope_proto_init() {
 	if File_im_v1_envelope_proto != nil {
 		return
 	}
-	file_im_v1_envelope_proto_msgTypes[10].OneofWrappers = []any{
+	file_im_v1_envelope_proto_msgTypes[12].OneofWrappers = []any{
 		(*OwnChange_Delete)(nil),
 		(*OwnChange_View)(nil),
 		(*OwnChange_Contact)(nil),
 		(*OwnChange_Profile)(nil),
 	}
-	file_im_v1_envelope_proto_msgTypes[13].OneofWrappers = []any{}
 	file_im_v1_envelope_proto_msgTypes[15].OneofWrappers = []any{}
-	file_im_v1_envelope_proto_msgTypes[17].OneofWrappers = []any{
+	file_im_v1_envelope_proto_msgTypes[17].OneofWrappers = []any{}
+	file_im_v1_envelope_proto_msgTypes[19].OneofWrappers = []any{
 		(*InboxEnvelope_Event)(nil),
 		(*InboxEnvelope_Receipt)(nil),
 		(*InboxEnvelope_Read)(nil),
@@ -2068,7 +2216,7 @@ func file_im_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_envelope_proto_rawDesc), len(file_im_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

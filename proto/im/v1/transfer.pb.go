@@ -319,6 +319,7 @@ type Publish struct {
 	//	*Publish_Change
 	//	*Publish_Vouched
 	//	*Publish_Room
+	//	*Publish_MessageChange
 	//	*Publish_Own
 	//	*Publish_Block
 	What isPublish_What `protobuf_oneof:"what"`
@@ -449,6 +450,15 @@ func (x *Publish) GetRoom() []byte {
 	return nil
 }
 
+func (x *Publish) GetMessageChange() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Publish_MessageChange); ok {
+			return x.MessageChange
+		}
+	}
+	return nil
+}
+
 func (x *Publish) GetOwn() []byte {
 	if x != nil {
 		if x, ok := x.What.(*Publish_Own); ok {
@@ -514,6 +524,11 @@ type Publish_Room struct {
 	Room []byte `protobuf:"bytes,16,opt,name=room,proto3,oneof"`
 }
 
+type Publish_MessageChange struct {
+	// An encoded MessageChange.
+	MessageChange []byte `protobuf:"bytes,11,opt,name=message_change,json=messageChange,proto3,oneof"`
+}
+
 type Publish_Own struct {
 	// An encoded OwnChange.
 	Own []byte `protobuf:"bytes,13,opt,name=own,proto3,oneof"`
@@ -535,6 +550,8 @@ func (*Publish_Change) isPublish_What() {}
 func (*Publish_Vouched) isPublish_What() {}
 
 func (*Publish_Room) isPublish_What() {}
+
+func (*Publish_MessageChange) isPublish_What() {}
 
 func (*Publish_Own) isPublish_What() {}
 
@@ -781,6 +798,113 @@ func (x *RoomChange) GetByService() bool {
 	return false
 }
 
+// MessageChange is what a user wants to be done to a message. It is answered as a send,
+// with a message_id of 0 where there was nothing to do.
+type MessageChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a client_msg_id.
+	ClientId       string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	ConversationId string `protobuf:"bytes,2,opt,name=conversation_id,json=conversationId,proto3" json:"conversation_id,omitempty"`
+	MessageId      int64  `protobuf:"varint,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// recall, edit or reaction.
+	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Of an edit.
+	Content *Content `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	// Of an edit: the version that is edited; 0 = any.
+	IfVersion int32 `protobuf:"varint,6,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
+	// Of a reaction, which is taken away where removed is set.
+	Emoji         string `protobuf:"bytes,7,opt,name=emoji,proto3" json:"emoji,omitempty"`
+	Removed       bool   `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageChange) Reset() {
+	*x = MessageChange{}
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageChange) ProtoMessage() {}
+
+func (x *MessageChange) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageChange.ProtoReflect.Descriptor instead.
+func (*MessageChange) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MessageChange) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *MessageChange) GetConversationId() string {
+	if x != nil {
+		return x.ConversationId
+	}
+	return ""
+}
+
+func (x *MessageChange) GetMessageId() int64 {
+	if x != nil {
+		return x.MessageId
+	}
+	return 0
+}
+
+func (x *MessageChange) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *MessageChange) GetContent() *Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *MessageChange) GetIfVersion() int32 {
+	if x != nil {
+		return x.IfVersion
+	}
+	return 0
+}
+
+func (x *MessageChange) GetEmoji() string {
+	if x != nil {
+		return x.Emoji
+	}
+	return ""
+}
+
+func (x *MessageChange) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // Block is that a user takes no more messages of another one in their direct
 // conversation, or takes them again. It is answered as a send, with a message_id of 0
 // where there was nothing to do.
@@ -796,7 +920,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +932,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[7]
+	mi := &file_im_v1_transfer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +945,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{7}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Block) GetClientId() string {
@@ -856,7 +980,7 @@ type Generation struct {
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +992,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[8]
+	mi := &file_im_v1_transfer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1005,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{8}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Generation) GetTerm() int64 {
@@ -912,7 +1036,7 @@ type Attach struct {
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1048,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[9]
+	mi := &file_im_v1_transfer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1061,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{9}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Attach) GetSession() uint64 {
@@ -989,7 +1113,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1125,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[10]
+	mi := &file_im_v1_transfer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1138,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{10}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Attached) GetSession() uint64 {
@@ -1055,7 +1179,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1191,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[11]
+	mi := &file_im_v1_transfer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1204,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{11}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Detach) GetSession() uint64 {
@@ -1114,7 +1238,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1250,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[12]
+	mi := &file_im_v1_transfer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1263,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{12}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Acked) GetSession() uint64 {
@@ -1194,7 +1318,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1330,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[13]
+	mi := &file_im_v1_transfer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1343,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{13}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeadRequest) GetSession() uint64 {
@@ -1250,7 +1374,7 @@ type HeadOf struct {
 
 func (x *HeadOf) Reset() {
 	*x = HeadOf{}
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1386,7 @@ func (x *HeadOf) String() string {
 func (*HeadOf) ProtoMessage() {}
 
 func (x *HeadOf) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[14]
+	mi := &file_im_v1_transfer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1399,7 @@ func (x *HeadOf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadOf.ProtoReflect.Descriptor instead.
 func (*HeadOf) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{14}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HeadOf) GetSession() uint64 {
@@ -1311,7 +1435,7 @@ type Ownership struct {
 
 func (x *Ownership) Reset() {
 	*x = Ownership{}
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1447,7 @@ func (x *Ownership) String() string {
 func (*Ownership) ProtoMessage() {}
 
 func (x *Ownership) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[15]
+	mi := &file_im_v1_transfer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1460,7 @@ func (x *Ownership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ownership.ProtoReflect.Descriptor instead.
 func (*Ownership) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{15}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Ownership) GetPartition() int32 {
@@ -1377,7 +1501,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1513,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[16]
+	mi := &file_im_v1_transfer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1526,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{16}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reply) GetSession() uint64 {
@@ -1501,7 +1625,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1637,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[17]
+	mi := &file_im_v1_transfer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1650,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{17}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Target) GetSession() uint64 {
@@ -1562,7 +1686,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1698,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[18]
+	mi := &file_im_v1_transfer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1711,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{18}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Push) GetWhat() isPush_What {
@@ -1706,7 +1830,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1842,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[19]
+	mi := &file_im_v1_transfer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1855,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{19}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Kicked) GetSession() uint64 {
@@ -1768,7 +1892,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1904,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[20]
+	mi := &file_im_v1_transfer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1917,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{20}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoginRequest) GetAuth() *Auth {
@@ -1836,7 +1960,7 @@ type LoginReply struct {
 
 func (x *LoginReply) Reset() {
 	*x = LoginReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1972,7 @@ func (x *LoginReply) String() string {
 func (*LoginReply) ProtoMessage() {}
 
 func (x *LoginReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[21]
+	mi := &file_im_v1_transfer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1985,7 @@ func (x *LoginReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginReply.ProtoReflect.Descriptor instead.
 func (*LoginReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{21}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoginReply) GetError() *Error {
@@ -1944,7 +2068,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2080,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[22]
+	mi := &file_im_v1_transfer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2093,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{22}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PullRequest) GetUserId() string {
@@ -2030,7 +2154,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[23]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2166,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[23]
+	mi := &file_im_v1_transfer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2179,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{23}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PullReply) GetEntries() [][]byte {
@@ -2120,7 +2244,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[24]
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2256,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[24]
+	mi := &file_im_v1_transfer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2269,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{24}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KickRequest) GetUserId() string {
@@ -2185,7 +2309,7 @@ type KickReply struct {
 
 func (x *KickReply) Reset() {
 	*x = KickReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2321,7 @@ func (x *KickReply) String() string {
 func (*KickReply) ProtoMessage() {}
 
 func (x *KickReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[25]
+	mi := &file_im_v1_transfer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2334,7 @@ func (x *KickReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickReply.ProtoReflect.Descriptor instead.
 func (*KickReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{25}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KickReply) GetClosed() int32 {
@@ -2237,7 +2361,7 @@ type RoomHere struct {
 
 func (x *RoomHere) Reset() {
 	*x = RoomHere{}
-	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2373,7 @@ func (x *RoomHere) String() string {
 func (*RoomHere) ProtoMessage() {}
 
 func (x *RoomHere) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[26]
+	mi := &file_im_v1_transfer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2386,7 @@ func (x *RoomHere) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomHere.ProtoReflect.Descriptor instead.
 func (*RoomHere) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{26}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RoomHere) GetConversationId() string {
@@ -2317,7 +2441,7 @@ type RoomThere struct {
 
 func (x *RoomThere) Reset() {
 	*x = RoomThere{}
-	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2453,7 @@ func (x *RoomThere) String() string {
 func (*RoomThere) ProtoMessage() {}
 
 func (x *RoomThere) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[27]
+	mi := &file_im_v1_transfer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2466,7 @@ func (x *RoomThere) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomThere.ProtoReflect.Descriptor instead.
 func (*RoomThere) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{27}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RoomThere) GetConversationId() string {
@@ -2393,7 +2517,7 @@ type RoomPush struct {
 
 func (x *RoomPush) Reset() {
 	*x = RoomPush{}
-	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2529,7 @@ func (x *RoomPush) String() string {
 func (*RoomPush) ProtoMessage() {}
 
 func (x *RoomPush) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[28]
+	mi := &file_im_v1_transfer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2542,7 @@ func (x *RoomPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPush.ProtoReflect.Descriptor instead.
 func (*RoomPush) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{28}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RoomPush) GetConversationId() string {
@@ -2468,7 +2592,7 @@ type RoomEvent struct {
 
 func (x *RoomEvent) Reset() {
 	*x = RoomEvent{}
-	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2604,7 @@ func (x *RoomEvent) String() string {
 func (*RoomEvent) ProtoMessage() {}
 
 func (x *RoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[29]
+	mi := &file_im_v1_transfer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2617,7 @@ func (x *RoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
 func (*RoomEvent) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{29}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RoomEvent) GetSeq() int64 {
@@ -2574,7 +2698,7 @@ type RoomSignal struct {
 
 func (x *RoomSignal) Reset() {
 	*x = RoomSignal{}
-	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2710,7 @@ func (x *RoomSignal) String() string {
 func (*RoomSignal) ProtoMessage() {}
 
 func (x *RoomSignal) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[30]
+	mi := &file_im_v1_transfer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2723,7 @@ func (x *RoomSignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSignal.ProtoReflect.Descriptor instead.
 func (*RoomSignal) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{30}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RoomSignal) GetConversationId() string {
@@ -2635,7 +2759,7 @@ type RoomAsk struct {
 
 func (x *RoomAsk) Reset() {
 	*x = RoomAsk{}
-	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2771,7 @@ func (x *RoomAsk) String() string {
 func (*RoomAsk) ProtoMessage() {}
 
 func (x *RoomAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[31]
+	mi := &file_im_v1_transfer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2784,7 @@ func (x *RoomAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAsk.ProtoReflect.Descriptor instead.
 func (*RoomAsk) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{31}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RoomAsk) GetId() uint64 {
@@ -2695,7 +2819,7 @@ type RoomAnswer struct {
 
 func (x *RoomAnswer) Reset() {
 	*x = RoomAnswer{}
-	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2831,7 @@ func (x *RoomAnswer) String() string {
 func (*RoomAnswer) ProtoMessage() {}
 
 func (x *RoomAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[32]
+	mi := &file_im_v1_transfer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2844,7 @@ func (x *RoomAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomAnswer.ProtoReflect.Descriptor instead.
 func (*RoomAnswer) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{32}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RoomAnswer) GetId() uint64 {
@@ -2760,7 +2884,7 @@ type RoomPageRequest struct {
 
 func (x *RoomPageRequest) Reset() {
 	*x = RoomPageRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2896,7 @@ func (x *RoomPageRequest) String() string {
 func (*RoomPageRequest) ProtoMessage() {}
 
 func (x *RoomPageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[33]
+	mi := &file_im_v1_transfer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2909,7 @@ func (x *RoomPageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPageRequest.ProtoReflect.Descriptor instead.
 func (*RoomPageRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{33}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RoomPageRequest) GetConversationId() string {
@@ -2837,7 +2961,7 @@ type RoomPageReply struct {
 
 func (x *RoomPageReply) Reset() {
 	*x = RoomPageReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2973,7 @@ func (x *RoomPageReply) String() string {
 func (*RoomPageReply) ProtoMessage() {}
 
 func (x *RoomPageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[34]
+	mi := &file_im_v1_transfer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2986,7 @@ func (x *RoomPageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPageReply.ProtoReflect.Descriptor instead.
 func (*RoomPageReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{34}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoomPageReply) GetError() *Error {
@@ -2911,7 +3035,7 @@ type RoomStatusRequest struct {
 
 func (x *RoomStatusRequest) Reset() {
 	*x = RoomStatusRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	mi := &file_im_v1_transfer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3047,7 @@ func (x *RoomStatusRequest) String() string {
 func (*RoomStatusRequest) ProtoMessage() {}
 
 func (x *RoomStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[35]
+	mi := &file_im_v1_transfer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3060,7 @@ func (x *RoomStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStatusRequest.ProtoReflect.Descriptor instead.
 func (*RoomStatusRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{35}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RoomStatusRequest) GetConversationId() string {
@@ -2963,7 +3087,7 @@ type RoomStatusReply struct {
 
 func (x *RoomStatusReply) Reset() {
 	*x = RoomStatusReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[36]
+	mi := &file_im_v1_transfer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3099,7 @@ func (x *RoomStatusReply) String() string {
 func (*RoomStatusReply) ProtoMessage() {}
 
 func (x *RoomStatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[36]
+	mi := &file_im_v1_transfer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3112,7 @@ func (x *RoomStatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStatusReply.ProtoReflect.Descriptor instead.
 func (*RoomStatusReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{36}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RoomStatusReply) GetOnline() int32 {
@@ -3036,7 +3160,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1f\n" +
 	"\vtransfer_id\x18\x03 \x01(\tR\n" +
-	"transferId\"\x81\x03\n" +
+	"transferId\"\xaa\x03\n" +
 	"\aPublish\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\x04R\arequest\x12\x17\n" +
@@ -3048,7 +3172,8 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x06change\x18\n" +
 	" \x01(\fH\x00R\x06change\x12*\n" +
 	"\avouched\x18\x0f \x01(\v2\x0e.im.v1.VouchedH\x00R\avouched\x12\x14\n" +
-	"\x04room\x18\x10 \x01(\fH\x00R\x04room\x12\x12\n" +
+	"\x04room\x18\x10 \x01(\fH\x00R\x04room\x12'\n" +
+	"\x0emessage_change\x18\v \x01(\fH\x00R\rmessageChange\x12\x12\n" +
 	"\x03own\x18\r \x01(\fH\x00R\x03own\x12\x16\n" +
 	"\x05block\x18\x0e \x01(\fH\x00R\x05block\x12\x0e\n" +
 	"\x02b3\x18\b \x01(\tR\x02b3\x12&\n" +
@@ -3075,7 +3200,18 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"membership\x18\x03 \x01(\v2\x11.im.v1.MembershipR\n" +
 	"membership\x12\x1d\n" +
 	"\n" +
-	"by_service\x18\x04 \x01(\bR\tbyService\"W\n" +
+	"by_service\x18\x04 \x01(\bR\tbyService\"\x81\x02\n" +
+	"\rMessageChange\x12\x1b\n" +
+	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12'\n" +
+	"\x0fconversation_id\x18\x02 \x01(\tR\x0econversationId\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x03 \x01(\x03R\tmessageId\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12(\n" +
+	"\acontent\x18\x05 \x01(\v2\x0e.im.v1.ContentR\acontent\x12\x1d\n" +
+	"\n" +
+	"if_version\x18\x06 \x01(\x05R\tifVersion\x12\x14\n" +
+	"\x05emoji\x18\a \x01(\tR\x05emoji\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"W\n" +
 	"\x05Block\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
@@ -3267,7 +3403,7 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_im_v1_transfer_proto_goTypes = []any{
 	(*ToTransfer)(nil),        // 0: im.v1.ToTransfer
 	(*ToGateway)(nil),         // 1: im.v1.ToGateway
@@ -3276,96 +3412,99 @@ var file_im_v1_transfer_proto_goTypes = []any{
 	(*GroupChange)(nil),       // 4: im.v1.GroupChange
 	(*Vouched)(nil),           // 5: im.v1.Vouched
 	(*RoomChange)(nil),        // 6: im.v1.RoomChange
-	(*Block)(nil),             // 7: im.v1.Block
-	(*Generation)(nil),        // 8: im.v1.Generation
-	(*Attach)(nil),            // 9: im.v1.Attach
-	(*Attached)(nil),          // 10: im.v1.Attached
-	(*Detach)(nil),            // 11: im.v1.Detach
-	(*Acked)(nil),             // 12: im.v1.Acked
-	(*HeadRequest)(nil),       // 13: im.v1.HeadRequest
-	(*HeadOf)(nil),            // 14: im.v1.HeadOf
-	(*Ownership)(nil),         // 15: im.v1.Ownership
-	(*Reply)(nil),             // 16: im.v1.Reply
-	(*Target)(nil),            // 17: im.v1.Target
-	(*Push)(nil),              // 18: im.v1.Push
-	(*Kicked)(nil),            // 19: im.v1.Kicked
-	(*LoginRequest)(nil),      // 20: im.v1.LoginRequest
-	(*LoginReply)(nil),        // 21: im.v1.LoginReply
-	(*PullRequest)(nil),       // 22: im.v1.PullRequest
-	(*PullReply)(nil),         // 23: im.v1.PullReply
-	(*KickRequest)(nil),       // 24: im.v1.KickRequest
-	(*KickReply)(nil),         // 25: im.v1.KickReply
-	(*RoomHere)(nil),          // 26: im.v1.RoomHere
-	(*RoomThere)(nil),         // 27: im.v1.RoomThere
-	(*RoomPush)(nil),          // 28: im.v1.RoomPush
-	(*RoomEvent)(nil),         // 29: im.v1.RoomEvent
-	(*RoomSignal)(nil),        // 30: im.v1.RoomSignal
-	(*RoomAsk)(nil),           // 31: im.v1.RoomAsk
-	(*RoomAnswer)(nil),        // 32: im.v1.RoomAnswer
-	(*RoomPageRequest)(nil),   // 33: im.v1.RoomPageRequest
-	(*RoomPageReply)(nil),     // 34: im.v1.RoomPageReply
-	(*RoomStatusRequest)(nil), // 35: im.v1.RoomStatusRequest
-	(*RoomStatusReply)(nil),   // 36: im.v1.RoomStatusReply
-	(*Membership)(nil),        // 37: im.v1.Membership
-	(*SendAck)(nil),           // 38: im.v1.SendAck
-	(*Error)(nil),             // 39: im.v1.Error
-	(*ReadReply)(nil),         // 40: im.v1.ReadReply
-	(*AckReply)(nil),          // 41: im.v1.AckReply
-	(*Auth)(nil),              // 42: im.v1.Auth
+	(*MessageChange)(nil),     // 7: im.v1.MessageChange
+	(*Block)(nil),             // 8: im.v1.Block
+	(*Generation)(nil),        // 9: im.v1.Generation
+	(*Attach)(nil),            // 10: im.v1.Attach
+	(*Attached)(nil),          // 11: im.v1.Attached
+	(*Detach)(nil),            // 12: im.v1.Detach
+	(*Acked)(nil),             // 13: im.v1.Acked
+	(*HeadRequest)(nil),       // 14: im.v1.HeadRequest
+	(*HeadOf)(nil),            // 15: im.v1.HeadOf
+	(*Ownership)(nil),         // 16: im.v1.Ownership
+	(*Reply)(nil),             // 17: im.v1.Reply
+	(*Target)(nil),            // 18: im.v1.Target
+	(*Push)(nil),              // 19: im.v1.Push
+	(*Kicked)(nil),            // 20: im.v1.Kicked
+	(*LoginRequest)(nil),      // 21: im.v1.LoginRequest
+	(*LoginReply)(nil),        // 22: im.v1.LoginReply
+	(*PullRequest)(nil),       // 23: im.v1.PullRequest
+	(*PullReply)(nil),         // 24: im.v1.PullReply
+	(*KickRequest)(nil),       // 25: im.v1.KickRequest
+	(*KickReply)(nil),         // 26: im.v1.KickReply
+	(*RoomHere)(nil),          // 27: im.v1.RoomHere
+	(*RoomThere)(nil),         // 28: im.v1.RoomThere
+	(*RoomPush)(nil),          // 29: im.v1.RoomPush
+	(*RoomEvent)(nil),         // 30: im.v1.RoomEvent
+	(*RoomSignal)(nil),        // 31: im.v1.RoomSignal
+	(*RoomAsk)(nil),           // 32: im.v1.RoomAsk
+	(*RoomAnswer)(nil),        // 33: im.v1.RoomAnswer
+	(*RoomPageRequest)(nil),   // 34: im.v1.RoomPageRequest
+	(*RoomPageReply)(nil),     // 35: im.v1.RoomPageReply
+	(*RoomStatusRequest)(nil), // 36: im.v1.RoomStatusRequest
+	(*RoomStatusReply)(nil),   // 37: im.v1.RoomStatusReply
+	(*Membership)(nil),        // 38: im.v1.Membership
+	(*Content)(nil),           // 39: im.v1.Content
+	(*SendAck)(nil),           // 40: im.v1.SendAck
+	(*Error)(nil),             // 41: im.v1.Error
+	(*ReadReply)(nil),         // 42: im.v1.ReadReply
+	(*AckReply)(nil),          // 43: im.v1.AckReply
+	(*Auth)(nil),              // 44: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
 	3,  // 1: im.v1.ToTransfer.publishes:type_name -> im.v1.Publish
-	9,  // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
-	11, // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
-	12, // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
-	13, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
-	26, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
-	32, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
-	15, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
-	10, // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
-	16, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
-	18, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
-	14, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
-	19, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
-	15, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
-	27, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
-	31, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
+	10, // 2: im.v1.ToTransfer.attaches:type_name -> im.v1.Attach
+	12, // 3: im.v1.ToTransfer.detaches:type_name -> im.v1.Detach
+	13, // 4: im.v1.ToTransfer.acks:type_name -> im.v1.Acked
+	14, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
+	27, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
+	33, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
+	16, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
+	11, // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
+	17, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
+	19, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
+	15, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
+	20, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
+	16, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
+	28, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
+	32, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
 	5,  // 17: im.v1.Publish.vouched:type_name -> im.v1.Vouched
-	37, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
-	37, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
-	8,  // 20: im.v1.Attach.generation:type_name -> im.v1.Generation
-	8,  // 21: im.v1.Attached.generation:type_name -> im.v1.Generation
-	38, // 22: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	39, // 23: im.v1.Reply.error:type_name -> im.v1.Error
-	40, // 24: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	41, // 25: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	28, // 26: im.v1.Push.room:type_name -> im.v1.RoomPush
-	30, // 27: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
-	17, // 28: im.v1.Push.targets:type_name -> im.v1.Target
-	42, // 29: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	39, // 30: im.v1.LoginReply.error:type_name -> im.v1.Error
-	39, // 31: im.v1.PullReply.error:type_name -> im.v1.Error
-	29, // 32: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
-	39, // 33: im.v1.RoomPageReply.error:type_name -> im.v1.Error
-	29, // 34: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
-	0,  // 35: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	20, // 36: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	22, // 37: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	24, // 38: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	33, // 39: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
-	35, // 40: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
-	1,  // 41: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	21, // 42: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	23, // 43: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	25, // 44: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	34, // 45: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
-	36, // 46: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
-	41, // [41:47] is the sub-list for method output_type
-	35, // [35:41] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	38, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	38, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
+	39, // 20: im.v1.MessageChange.content:type_name -> im.v1.Content
+	9,  // 21: im.v1.Attach.generation:type_name -> im.v1.Generation
+	9,  // 22: im.v1.Attached.generation:type_name -> im.v1.Generation
+	40, // 23: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	41, // 24: im.v1.Reply.error:type_name -> im.v1.Error
+	42, // 25: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	43, // 26: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	29, // 27: im.v1.Push.room:type_name -> im.v1.RoomPush
+	31, // 28: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
+	18, // 29: im.v1.Push.targets:type_name -> im.v1.Target
+	44, // 30: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	41, // 31: im.v1.LoginReply.error:type_name -> im.v1.Error
+	41, // 32: im.v1.PullReply.error:type_name -> im.v1.Error
+	30, // 33: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	41, // 34: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	30, // 35: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	0,  // 36: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	21, // 37: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	23, // 38: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	25, // 39: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	34, // 40: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	36, // 41: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	1,  // 42: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	22, // 43: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	24, // 44: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	26, // 45: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	35, // 46: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	37, // 47: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	42, // [42:48] is the sub-list for method output_type
+	36, // [36:42] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
@@ -3381,6 +3520,7 @@ func file_im_v1_transfer_proto_init() {
 		(*Publish_Change)(nil),
 		(*Publish_Vouched)(nil),
 		(*Publish_Room)(nil),
+		(*Publish_MessageChange)(nil),
 		(*Publish_Own)(nil),
 		(*Publish_Block)(nil),
 	}
@@ -3388,32 +3528,32 @@ func file_im_v1_transfer_proto_init() {
 		(*Vouched_Send)(nil),
 		(*Vouched_Signal)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[16].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[17].OneofWrappers = []any{
 		(*Reply_SendAck)(nil),
 		(*Reply_Error)(nil),
 		(*Reply_ReadReply)(nil),
 		(*Reply_AckReply)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[18].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[19].OneofWrappers = []any{
 		(*Push_Entry)(nil),
 		(*Push_Signal)(nil),
 		(*Push_HeadOnly)(nil),
 		(*Push_Room)(nil),
 		(*Push_RoomSignal)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[22].OneofWrappers = []any{}
-	file_im_v1_transfer_proto_msgTypes[29].OneofWrappers = []any{
+	file_im_v1_transfer_proto_msgTypes[23].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[30].OneofWrappers = []any{
 		(*RoomEvent_Message)(nil),
 		(*RoomEvent_Entry)(nil),
 	}
-	file_im_v1_transfer_proto_msgTypes[33].OneofWrappers = []any{}
+	file_im_v1_transfer_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
