@@ -20,8 +20,8 @@ import (
 var Roles = []string{"http", "websocket", "tcp", "transfer"}
 
 const (
-	serverReady = time.Minute      // bounds the wait for a server that starts
-	serverEnd   = 20 * time.Second // and for one that is told to stop; its own bound is 10 s
+	serverReady = mongoReady + time.Minute // bounds the wait for a server that starts: it waits for the engines
+	serverEnd   = 20 * time.Second         // and for one that is told to stop; its own bound is 10 s
 )
 
 // Server is one of our servers as a process of its own. Over restarts it keeps its
