@@ -24,6 +24,11 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /remark USER [NAME]        what you call a contact
 /block USER, /unblock USER take no messages of someone, or take them again
 /mute, /unmute             let the conversation wake no device of yours, or let it
+/reply N TEXT              answer the Nth last message
+/edit TEXT                 say your last message otherwise
+/recall [N]                take the Nth last message of yours (1) back
+/react EMOJI [N]           react to the Nth last message (1)
+/unreact EMOJI [N]         take that reaction back
 /delete [N]                take the last N messages (1) out of your own view
 /clear                     take all of them out of your own view
 /nick NAME                 your nickname
@@ -53,6 +58,11 @@ const (
 	verbLeave    chatVerb = "leave"
 	verbHistory  chatVerb = "history"
 	verbList     chatVerb = "list"
+	verbReply    chatVerb = "reply"
+	verbEdit     chatVerb = "edit"
+	verbRecall   chatVerb = "recall"
+	verbReact    chatVerb = "react"
+	verbUnreact  chatVerb = "unreact"
 	verbRead     chatVerb = "read"
 	verbContacts chatVerb = "contacts"
 	verbAsk      chatVerb = "ask"
@@ -91,6 +101,11 @@ var chatArguments = map[chatVerb]struct {
 	verbLeave:    {0, 0, "/leave"},
 	verbHistory:  {0, 1, "/history [N]"},
 	verbList:     {0, 0, "/list"},
+	verbReply:    {2, 10000, "/reply N TEXT"},
+	verbEdit:     {1, 10000, "/edit TEXT"},
+	verbRecall:   {0, 1, "/recall [N]"},
+	verbReact:    {1, 2, "/react EMOJI [N]"},
+	verbUnreact:  {1, 2, "/unreact EMOJI [N]"},
 	verbRead:     {0, 0, "/read"},
 	verbContacts: {0, 0, "/contacts"},
 	verbAsk:      {1, 100, "/ask USER [TEXT]"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
 // do carries out a command that needs a log-in. Errors are for the user to read.
@@ -32,6 +33,8 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.onPeople(ctx, command)
 	case verbMute, verbUnmute, verbDelete, verbClear:
 		return t.onView(ctx, command)
+	case verbRecall, verbEdit, verbReact, verbUnreact, verbReply:
+		return t.onMessage(ctx, command)
 	case verbNick, verbPassword:
 		return t.onSelf(ctx, command)
 	case verbHistory:
@@ -46,15 +49,19 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 
 // say sends a text. The line with its mark is printed when the server has it.
 func (t *talk) say(ctx context.Context, text string) error {
+	return t.sayContent(ctx, client.TextContent(text))
+}
+
+func (t *talk) sayContent(ctx context.Context, content *imv1.Content) error {
 	peer, err := t.chosen()
 	if err != nil {
 		return err
 	}
 	id := client.NewClientMsgID()
 	t.mu.Lock()
-	t.said[id] = text
+	t.said[id] = content.GetText()
 	t.mu.Unlock()
-	_, err = t.client.SendAsync(ctx, peer.to(), client.TextContent(text), client.SendOptions{ClientMsgID: id})
+	_, err = t.client.SendAsync(ctx, peer.to(), content, client.SendOptions{ClientMsgID: id})
 	return err
 }
 

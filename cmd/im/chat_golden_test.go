@@ -94,7 +94,7 @@ func TestChatShowsOutcomesAndConversations(t *testing.T) {
 	lines := []string{
 		view.sent("hi", client.Ack{SentAtMs: 60000}, nil),
 		view.sent("hi", client.Ack{}, im.Errorf(im.Forbidden, "you are muted")),
-		view.conversation(&client.Conversation{ConversationID: "d1", PeerID: "u-bob", Unread: 2, LastMessage: last}),
+		view.conversation(&client.Conversation{ConversationID: "d1", PeerID: "u-bob", Unread: 2, Mentions: 1, LastMessage: last}),
 		view.conversation(&client.Conversation{ConversationID: "g1", Type: "group"}),
 		view.conversation(&client.Conversation{ConversationID: "g1", Type: "group", GroupID: "g", GroupName: "Friends"}),
 	}

@@ -54,9 +54,8 @@ func (v *chatView) entry(entry *imv1.Entry, shown bool) []string {
 			v.membership(entry.GetMembership()))}
 	case entry.GetContact() != nil:
 		return []string{v.clock(entry.GetAtMs()) + " " + v.contact(entry.GetContact())}
-	case entry.GetRecall() != nil:
-		recall := entry.GetRecall()
-		return []string{fmt.Sprintf("%s %s took a message back", v.clock(entry.GetAtMs()), v.person(recall.GetBy()))}
+	case entry.GetRecall() != nil, entry.GetEdit() != nil, entry.GetReaction() != nil:
+		return []string{v.changed(entry)}
 	}
 	return nil
 }
@@ -123,6 +122,7 @@ func (v *chatView) line(message *imv1.Message) string {
 	if message.GetEditedAtMs() != 0 {
 		text += " (edited)"
 	}
+	text += reactions(message)
 	return fmt.Sprintf("%s %s: %s", v.clock(message.GetSentAtMs()), v.person(message.GetSenderId()), text)
 }
 
@@ -188,7 +188,11 @@ func (v *chatView) conversation(c *client.Conversation) string {
 	}
 	line := with
 	if c.Unread > 0 {
-		line += fmt.Sprintf(" (%d unread)", c.Unread)
+		line += fmt.Sprintf(" (%d unread", c.Unread)
+		if c.Mentions > 0 {
+			line += fmt.Sprintf(", %d to you", c.Mentions)
+		}
+		line += ")"
 	}
 	if c.LastMessage == nil {
 		return line
