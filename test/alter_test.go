@@ -278,3 +278,46 @@ func TestWhatMessagesSayOfOthers(t *testing.T) {
 		t.Errorf("a reaction to an expired message: %v", err)
 	}
 }
+
+// A change that is asked for again with its key is made once, also after a restart; with
+// another meaning the key is refused.
+func TestAChangeOfAMessageIsRepeatable(t *testing.T) {
+	t.Parallel()
+	s := startHere(t, nil)
+	users := s.users("ann", "bob")
+	as := func(i int) *client.API { return s.api().WithToken(s.tokens(users[i], "d", "web").AccessToken) }
+	ann, bob := as(0), as(1)
+	ack := value[client.Ack](t)(ann.SendMessage(t.Context(), &imv1.Send{
+		ClientMsgId: "m1", To: client.ToUser(users[1]), Content: client.TextContent("one"), Attributes: map[string]string{"k": "v"},
+	}))
+	edit := func() (*imv1.Message, error) {
+		return ann.WithKey("e1").Edit(t.Context(), ack.MessageID, client.TextContent("two"), 1)
+	}
+	value[*imv1.Message](t)(edit())
+	for range 2 {
+		m := value[*imv1.Message](t)(edit())
+		if m.GetVersion() != 2 || m.GetContent().GetText() != "two" || m.GetAttributes()["k"] != "v" {
+			t.Errorf("edited again: %v", m)
+		}
+		s.restart()
+		ann, bob = as(0), as(1)
+	}
+	if _, err := ann.WithKey("e1").Recall(t.Context(), ack.MessageID); codeOf(err) != im.Conflict {
+		t.Errorf("a recall with the key of an edit: %v", err)
+	}
+	value[*imv1.Message](t)(ann.WithKey("r1").Recall(t.Context(), ack.MessageID))
+	value[*imv1.Message](t)(ann.WithKey("r1").Recall(t.Context(), ack.MessageID))
+	value[*imv1.Message](t)(ann.Recall(t.Context(), ack.MessageID))
+	page := value[*imv1.SyncReply](t)(bob.Inbox(t.Context(), client.InboxQuery{After: new(int64), Limit: 200}))
+	kinds := make([]string, 0, len(page.GetEntries()))
+	for _, e := range page.GetEntries() {
+		kinds = append(kinds, e.GetKind())
+	}
+	if got := strings.Join(kinds, " "); got != "message edit recall" {
+		t.Errorf("bob's inbox has %s", got)
+	}
+	list := value[client.ConversationPage](t)(bob.Conversations(t.Context(), client.ConversationQuery{}))
+	if c := list.Conversations[0]; c.Unread != 0 || !c.LastMessage.GetRecalled() || c.LastMessage.GetContent() != nil {
+		t.Errorf("bob's list has %+v", c)
+	}
+}
