@@ -15,7 +15,7 @@ const (
 		WHERE u.username > ? AND u.username >= ? AND u.username < ? ORDER BY u.username LIMIT ?`
 	insertUser = `INSERT INTO users (user, username, nickname, password, created_ms, disabled, avatar, bio)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
-	setPassword = "UPDATE users SET password = ? WHERE user = ? AND NOT deleted"
+	setPassword = "UPDATE users SET password = ? WHERE user = ? AND NOT deleted" //nolint:gosec // a statement, no password
 	setDisabled = "UPDATE users SET disabled = ? WHERE user = ? AND NOT deleted"
 	deleteUser  = `UPDATE users SET deleted = 1, disabled = 1, password = '', nickname = '', avatar = '', bio = '',
 		nickname_seq = ?, avatar_seq = ?, bio_seq = ? WHERE user = ?`
