@@ -247,11 +247,13 @@ func TestAChangeIsMadeOnce(t *testing.T) {
 		edit := editOf(sent, "two", 1)
 		edit.ClientId = "e1"
 		first := g.alter("ann", edit).GetSendAck()
+		lines := []string{`1 "two" by ann version 2 edited`, `2 edit to "two" version 2 by ann`}
 		for range 2 {
 			again := g.alter("ann", edit).GetSendAck()
 			if !again.GetDuplicate() || again.MessageId != first.MessageId || again.ConversationSeq != 2 {
 				t.Errorf("again = %v, want %v", again, first)
 			}
+			w.nowSees(g, 1, "bob", lines...) // the queue in memory ends with its process
 			w.restart(on)
 			g = w.gate()
 		}
@@ -265,7 +267,7 @@ func TestAChangeIsMadeOnce(t *testing.T) {
 		if c := code(g.alter("ann", reused)); c != "conflict" {
 			t.Errorf("a recall with the id of a message = %q", c)
 		}
-		w.nowSees(g, 1, "bob", `1 "two" by ann version 2 edited`, `2 edit to "two" version 2 by ann`)
+		w.nowSees(g, 1, "bob", lines...)
 	})
 }
 

@@ -425,6 +425,8 @@ func TestARepeatGoesToWhoWasThere(t *testing.T) {
 	g.done("ann", "g", im.ActionCreated, map[string]any{"name": "G"}, "bob")
 	g.done("ann", "h", im.ActionCreated, map[string]any{"name": "H"})
 	g.send("ann", toGroup("h", "m", "hi"))
+	w.sees(g, 1, "ann", "1 created bob by ann name=G", "1 created  by ann name=H", "2 hi by ann") // before the queue ends with its process
+	w.sees(g, 2, "bob", "1 created bob by ann name=G")
 	stored, err := w.db.EventsAfter(context.Background(), im.GroupConversation("h"), 1, 1)
 	must(t, err)
 	// An owner has stored a message of g and bob's leaving, and died before it could
