@@ -13,7 +13,7 @@ import (
 	"github.com/im-transfer/im/transfer"
 )
 
-// Whatever users send, read, delete and clear, on whichever device, and in whichever
+// Whatever users send, recall, read, delete and clear, on whichever device, and in whichever
 // order: what is counted as unread is what their inboxes show as unread.
 func TestUnreadIsWhatIsUnread(t *testing.T) {
 	for name, bare := range map[string]bool{"a store with an outbox": false, "a store without": true} {
@@ -41,6 +41,8 @@ type unreadModel struct {
 	names         map[string]func(from int) *imv1.To
 	sent          map[string]int64 // newest seq, by conversation
 	quiet         map[string]bool  // conversation and seq of what is not to be counted
+	acks          []*imv1.SendAck
+	senders       []int // of acks
 	request       int
 }
 
@@ -72,19 +74,24 @@ func (m *unreadModel) in(conversation string) []string {
 	return m.users
 }
 
-// run carries out what is drawn. What takes a message back belongs here too: a message
-// that is recalled is not unread.
+// run carries out what is drawn.
 func (m *unreadModel) run(t *rapid.T) {
 	for range rapid.IntRange(1, 40).Draw(t, "steps") {
 		conversation := rapid.SampledFrom(m.conversations).Draw(t, "conversation")
 		who := rapid.IntRange(0, len(m.in(conversation))-1).Draw(t, "who")
 		device := rapid.SampledFrom([]string{"d1", "d2"}).Draw(t, "device")
 		seq := rapid.Int64Range(1, max(1, m.sent[conversation])).Draw(t, "seq")
-		switch rapid.SampledFrom([]string{"send", "send", "send", "send", "quiet", "read", "delete", "delete", "clear", "check"}).Draw(t, "what") {
+		switch rapid.SampledFrom([]string{"send", "send", "send", "send", "quiet", "recall", "recall", "read", "delete", "delete", "clear", "check"}).Draw(t, "what") {
 		case "send":
 			m.send(conversation, who, device, false)
 		case "quiet":
 			m.send(conversation, who, device, true)
+		case "recall":
+			if len(m.acks) > 0 {
+				at := rapid.IntRange(0, len(m.acks)-1).Draw(t, "which")
+				change := encoded(m.t, recallOf(m.acks[at]))
+				m.publish(m.users[m.senders[at]], device, &imv1.Publish{What: &imv1.Publish_MessageChange{MessageChange: change}})
+			}
 		case "read":
 			if m.sent[conversation] > 0 {
 				m.publish(m.users[who], device, &imv1.Publish{What: &imv1.Publish_Read{Read: encoded(m.t, &imv1.Read{ConversationId: conversation, Upto: seq})}})
@@ -121,6 +128,7 @@ func (m *unreadModel) send(conversation string, from int, device string, quiet b
 	}
 	ack := m.publish(m.users[from], device, &imv1.Publish{What: &imv1.Publish_Send{Send: encoded(m.t, send)}}).GetSendAck()
 	m.sent[conversation] = ack.ConversationSeq
+	m.acks, m.senders = append(m.acks, ack), append(m.senders, from)
 	m.quiet[fmt.Sprint(conversation, ack.ConversationSeq)] = quiet
 }
 
@@ -156,7 +164,7 @@ func (m *unreadModel) arrived(user string, unread map[string]int) bool {
 	for _, e := range m.w.inboxOf(user) {
 		id, seq := e.Message.GetConversationId(), e.Message.GetConversationSeq()
 		newest[id] = max(newest[id], seq)
-		if e.Message != nil && e.Message.SenderId != user && !e.HasRead && !e.Message.Deleted && !m.quiet[fmt.Sprint(id, seq)] {
+		if e.Message != nil && e.Message.SenderId != user && !e.HasRead && !e.Message.Deleted && !e.Message.Recalled && !m.quiet[fmt.Sprint(id, seq)] {
 			unread[id]++
 		}
 	}
