@@ -24,6 +24,8 @@ type store interface {
 	http.Devices
 	http.Histories
 	http.Relations
+	http.Journals
+	http.Passports
 	Close() error
 }
 

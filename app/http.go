@@ -30,7 +30,7 @@ func (p *process) startHTTP(ctx context.Context) error {
 		return fmt.Errorf("password hashing: %w", err)
 	}
 	server, err := http.New(config, http.Services{
-		Accounts: p.store, Devices: p.store, Histories: p.store, Relations: p.store,
+		Accounts: p.store, Devices: p.store, Histories: p.store, Relations: p.store, Journals: p.store, Passports: p.store,
 		Pipeline: session.NewCaller(link), Discovery: p.registry, Tokens: p.tokens, Passwords: passwords,
 	}, p.log.With("server", "http"))
 	if err != nil {

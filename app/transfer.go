@@ -41,7 +41,8 @@ func (p *process) startTransfer(ctx context.Context) error {
 		ConversationPartitions: c.Transfer.ConversationPartitions, InboxPartitions: c.Transfer.InboxPartitions,
 		Prefetch: c.Transfer.Prefetch, Backlog: c.Transfer.Backlog,
 		DevicesPerPlatform: c.Session.PerPlatform, PlatformDevices: platforms,
-		Retention: c.Retention.Inbox, Metrics: p.metrics,
+		Retention: c.Retention.Inbox, KeepConnections: c.Retention.Connections, KeepProgress: c.Retention.Progress,
+		Metrics:     p.metrics,
 		GiveUpAfter: p.giveUpAfter(), Now: p.now,
 		Tracer: p.tracer("transfer", id),
 	}, store, p.queue, p.registry, p.tokens, p.log)

@@ -57,32 +57,41 @@ func (l *link) call(ctx context.Context, op wire.Op, body wire.Body, want wire.O
 	}
 }
 
-// Read marks a conversation as read up to a conversation seq. It waits for a
-// session and tries again, until the context ends, whatever leaves it open
-// whether it was done. The answer tells the values in force.
-func (c *Client) Read(ctx context.Context, conversationID string, upto int64) (*imv1.ReadReply, error) {
-	read := &imv1.Read{ConversationId: conversationID, Upto: upto}
+// ask makes a request. It waits for a session and tries again, until the context ends,
+// whatever leaves it open whether it was done.
+func (c *Client) ask(ctx context.Context, op wire.Op, body wire.Body, want wire.Op, reply decoder) error {
 	pauses := backoff{least: 100 * time.Millisecond, most: 5 * time.Second}
 	for {
 		link, err := c.session(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var reply imv1.ReadReply
-		err = link.call(ctx, wire.OpRead, read, wire.OpReadReply, &reply)
+		err = link.call(ctx, op, body, want, reply)
 		var refusal *im.Error
 		switch {
 		case err == nil:
-			return &reply, nil
+			return nil
 		case errors.As(err, &refusal) && !refusal.Code.Final():
 			err = sleep(ctx, max(refusal.RetryAfter, pauses.next()))
 		case errors.Is(err, errLinkEnded):
 			err = sleep(ctx, pauses.next())
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
+}
+
+// Read marks a conversation as read up to a conversation seq. It waits for a
+// session and tries again, until the context ends, whatever leaves it open
+// whether it was done. The answer tells the values in force.
+func (c *Client) Read(ctx context.Context, conversationID string, upto int64) (*imv1.ReadReply, error) {
+	var reply imv1.ReadReply
+	read := &imv1.Read{ConversationId: conversationID, Upto: upto}
+	if err := c.ask(ctx, wire.OpRead, read, wire.OpReadReply, &reply); err != nil {
+		return nil, err
+	}
+	return &reply, nil
 }
 
 // Signal sends something that is not stored, such as "typing", with best effort:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
 // ErrClosed is what a closed Client answers. Sends that it leaves unanswered may
@@ -44,6 +46,7 @@ type Client struct {
 	gone    bool          // Close has returned: nothing is saved any more
 	unsure  bool          // whether the last refresh was done is not known
 	ended   error         // why run ended; nil while it lives
+	watched *imv1.Watch   // what every session is to watch; nil = nobody
 	changed chan struct{} // closed and replaced at every change that someone may wait for
 	room    chan struct{} // 1: a send has left the outbox; who takes it passes it on
 }

@@ -66,3 +66,64 @@ func (a *API) SignOutDevice(ctx context.Context, deviceID string) error {
 func (a *API) SignOutOthers(ctx context.Context) error {
 	return a.call(ctx, "DELETE", "/v1/devices", nil, nil, nil)
 }
+
+// Connection is a line of the journal of one's connections.
+type Connection struct {
+	SessionID   string
+	DeviceID    string
+	Platform    string
+	Transport   string // websocket or tcp
+	Remote      string // host and port that it came from
+	Client      string // what the client said it is
+	UserAgent   string
+	OnlineAtMs  int64  // Unix milliseconds
+	OfflineAtMs int64  // 0 = it is live, or lost and nobody knows since when
+	Reason      string // why it ended: a disconnect code, left or lost; empty while it is live
+}
+
+// ConnectionsQuery asks for a page of the journal, those that began last first.
+type ConnectionsQuery struct {
+	UserID   string // whose, with the service key as the token; empty = one's own
+	DeviceID string // empty = of all devices
+	Cursor   string
+	Limit    int // 0 = 50, at most 200
+}
+
+// Connections returns a page of the journal of connections, and the cursor of the next
+// page, empty at the end.
+func (a *API) Connections(ctx context.Context, query ConnectionsQuery) ([]Connection, string, error) {
+	values := pageValues(query.Limit)
+	for key, value := range map[string]string{"user_id": query.UserID, "device_id": query.DeviceID, "cursor": query.Cursor} {
+		if value != "" {
+			values.Set(key, value)
+		}
+	}
+	path := "/v1/connections"
+	if query.UserID != "" {
+		path = "/v1/service/connections"
+	}
+	var answer struct {
+		Connections []struct {
+			SessionID   string `json:"session_id"`
+			DeviceID    string `json:"device_id"`
+			Platform    string `json:"platform"`
+			Transport   string `json:"transport"`
+			Remote      string `json:"remote"`
+			Client      string `json:"client"`
+			UserAgent   string `json:"user_agent"`
+			OnlineAtMs  number `json:"online_at_ms"`
+			OfflineAtMs number `json:"offline_at_ms"`
+			Reason      string `json:"reason"`
+		} `json:"connections"`
+		Next string `json:"next"`
+	}
+	err := a.call(ctx, "GET", path, values, nil, &answer)
+	connections := make([]Connection, 0, len(answer.Connections))
+	for _, c := range answer.Connections {
+		connections = append(connections, Connection{
+			c.SessionID, c.DeviceID, c.Platform, c.Transport, c.Remote, c.Client, c.UserAgent,
+			int64(c.OnlineAtMs), int64(c.OfflineAtMs), c.Reason,
+		})
+	}
+	return connections, answer.Next, err
+}

@@ -68,6 +68,8 @@ func (l *link) apply(frame wire.Frame) error {
 		return with(frame, &imv1.RoomDeliver{}, l.roomDeliver)
 	case wire.OpJoinReply:
 		return with(frame, &imv1.JoinReply{}, func(body *imv1.JoinReply) error { return l.joinReply(frame, body) })
+	case wire.OpWatchReply:
+		return l.watchReply(frame)
 	case wire.OpReadReply, wire.OpAuthReply, wire.OpLeaveReply:
 		return l.answer(frame)
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -60,30 +59,6 @@ func (c *Client) LeaveRoom(ctx context.Context, roomID string) error {
 	delete(c.rooms, roomID)
 	c.mu.Unlock()
 	return c.ask(ctx, wire.OpLeave, &imv1.Leave{RoomId: roomID}, wire.OpLeaveReply, &imv1.LeaveReply{})
-}
-
-// ask makes a request of the next session that answers it.
-func (c *Client) ask(ctx context.Context, op wire.Op, body wire.Body, want wire.Op, reply decoder) error {
-	pauses := backoff{least: 100 * time.Millisecond, most: 5 * time.Second}
-	for {
-		link, err := c.session(ctx)
-		if err != nil {
-			return err
-		}
-		err = link.call(ctx, op, body, want, reply)
-		var refusal *im.Error
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &refusal) && !refusal.Code.Final():
-			err = sleep(ctx, max(refusal.RetryAfter, pauses.next()))
-		case errors.Is(err, errLinkEnded):
-			err = sleep(ctx, pauses.next())
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // joinAgain enters all rooms in a new session, in front of everything else that it

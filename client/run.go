@@ -133,6 +133,7 @@ func (c *Client) serve(l *link, reply *imv1.AuthReply) {
 	c.in.connected(reply)
 	c.link = l
 	l.joinAgain()
+	c.watchAgain(l)
 	c.broadcast()
 	c.mu.Unlock()
 	c.config.Logger.Info("connected", "address", l.session.Address, "session", l.session.SessionID)

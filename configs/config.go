@@ -165,7 +165,9 @@ type Features struct {
 
 // Retention says for how long what is over is kept.
 type Retention struct {
-	Inbox time.Duration `mapstructure:"inbox"` // 0 = for ever
+	Inbox       time.Duration `mapstructure:"inbox"` // 0 = for ever, as below
+	Connections time.Duration `mapstructure:"connections"`
+	Progress    time.Duration `mapstructure:"progress"`
 }
 
 // Driver is one of the store, the queue and the registry.

@@ -98,6 +98,12 @@ func (c *Config) validateTransfer(f *findings) {
 	if c.Retention.Inbox != 0 {
 		f.atLeast("retention.inbox", c.Retention.Inbox, c.leastRetention())
 	}
+	if c.Retention.Connections != 0 {
+		f.atLeast("retention.connections", c.Retention.Connections, time.Second)
+	}
+	if c.Retention.Progress != 0 {
+		f.atLeast("retention.progress", c.Retention.Progress, time.Second)
+	}
 }
 
 // leastRetention is for how long an inbox is kept at least. A queue that outlives

@@ -63,6 +63,8 @@ type Services struct {
 	Devices   Devices
 	Histories Histories
 	Relations Relations
+	Journals  Journals
+	Passports Passports
 	Pipeline  Pipeline
 	Discovery Discovery
 	Tokens    Tokens

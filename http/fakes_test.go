@@ -50,6 +50,10 @@ type memoryStore struct {
 	cursors   []im.Cursor
 	deleted   []im.EventRef // for everybody
 	relations []im.Relation
+
+	connections []im.Connection // newest first
+	progress    []im.Progress
+	blocks      []im.Block // ascending
 }
 
 func newMemoryStore() *memoryStore {
@@ -188,6 +192,79 @@ func (m *memoryStore) Cursors(_ context.Context, userIDs []string) (cursors []im
 		}
 	}
 	return cursors, err
+}
+
+func (m *memoryStore) Connections(_ context.Context, q im.ConnectionQuery) (page []im.Connection, err error) {
+	err = m.enter("Connections")
+	defer m.mu.Unlock()
+	for _, c := range m.connections { // newest first, and at different times
+		if c.UserID == q.UserID && (q.DeviceID == "" || c.DeviceID == q.DeviceID) && len(page) < q.Limit &&
+			(q.Before.OnlineAtMs == 0 || c.OnlineAtMs < q.Before.OnlineAtMs) {
+			page = append(page, c)
+		}
+	}
+	return page, err
+}
+
+func (m *memoryStore) StaysAt(_ context.Context, ref im.EventRef) (all []im.Member, err error) {
+	err = m.enter("StaysAt")
+	defer m.mu.Unlock()
+	for key, stays := range m.stays {
+		for _, stay := range stays {
+			if key.ConversationID == ref.ConversationID && stay.JoinedSeq <= ref.Seq && ref.Seq <= stay.LeftSeq {
+				stay.UserID = key.UserID
+				all = append(all, stay)
+			}
+		}
+	}
+	return all, err
+}
+
+func (m *memoryStore) FindDeliveries(_ context.Context, event *im.Event, userIDs []string) (found []im.EntryKey, err error) {
+	err = m.enter("FindDeliveries")
+	defer m.mu.Unlock()
+	for _, block := range m.blocks {
+		for i, e := range block.Entries {
+			if e.MessageID == event.ID && slices.Contains(userIDs, block.UserID) {
+				found = append(found, im.EntryKey{UserID: block.UserID, Seq: block.FirstSeq + int64(i)})
+			}
+		}
+	}
+	return found, err
+}
+
+func (m *memoryStore) Blocks(_ context.Context, userID string, after int64, limit int) (page im.InboxPage, err error) {
+	err = m.enter("Blocks")
+	defer m.mu.Unlock()
+	for _, block := range m.blocks {
+		if block.UserID == userID {
+			page.Head = block.LastSeq()
+			if block.LastSeq() > after && len(page.Blocks) < limit {
+				page.Blocks = append(page.Blocks, block)
+			}
+		}
+	}
+	return page, err
+}
+
+func (m *memoryStore) FirstProgress(_ context.Context, keys []im.ProgressKey) ([]im.ProgressTimes, error) {
+	err := m.enter("FirstProgress")
+	defer m.mu.Unlock()
+	times := make([]im.ProgressTimes, len(keys))
+	for i, key := range keys {
+		for _, row := range m.progress {
+			if row.UserID != key.UserID || row.DeviceID != key.DeviceID || row.AtMs < key.FromMs {
+				continue
+			}
+			if times[i].WrittenAtMs == 0 && row.Written >= key.Seq {
+				times[i].WrittenAtMs = row.AtMs
+			}
+			if times[i].AckedAtMs == 0 && row.Acked >= key.Seq {
+				times[i].AckedAtMs = row.AtMs
+			}
+		}
+	}
+	return times, err
 }
 
 func (m *memoryStore) SignOut(_ context.Context, userID, deviceID, family string) error {

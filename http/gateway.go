@@ -70,6 +70,13 @@ func (g *gateways) set(servers []im.Server) {
 	g.servers = slices.Clone(servers)
 }
 
+// lists reports whether a server is among them; true before there is a list.
+func (g *gateways) lists(id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.servers == nil || slices.ContainsFunc(g.servers, func(s im.Server) bool { return s.ID == id })
+}
+
 // pick returns the least loaded server that is not excluded, or of the excluded
 // ones when there is no other. Whoever is sent there counts as load until the
 // registry tells anew, so that a crowd does not go to one server.

@@ -57,8 +57,11 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	s.blockRoutes(api)
 	s.accountRoutes(api)
 	s.roomRoutes(api)
+	s.journalRoutes(api)
+	s.passportRoutes(api)
 	if s.config.ServiceKey != "" {
 		s.serviceRoutes(api)
+		s.serviceJournalRoutes(api)
 	}
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -98,6 +98,28 @@ type Histories interface {
 	Info(ctx context.Context) (im.StoreInfo, error)
 }
 
+// Journals reads what is kept of connections.
+type Journals interface {
+	// Connections returns up to limit connections of a user below a place, the newest
+	// first.
+	Connections(ctx context.Context, q im.ConnectionQuery) ([]im.Connection, error)
+}
+
+// Passports reads what is kept of the way of a message.
+type Passports interface {
+	// StaysAt returns the stays that hold an event, ended ones included, in any order.
+	StaysAt(ctx context.Context, ref im.EventRef) ([]im.Member, error)
+	// FindDeliveries returns where an event stands in users' inboxes. Those that do not
+	// have it are left out; a store may look at the 10,000 entries from its time on only.
+	FindDeliveries(ctx context.Context, event *im.Event, userIDs []string) ([]im.EntryKey, error)
+	// Blocks reads whole blocks of a user, from the one that holds after+1 on, until
+	// they hold at least limit entries above after.
+	Blocks(ctx context.Context, userID string, after int64, limit int) (im.InboxPage, error)
+	// FirstProgress returns when devices had come so far, at or after a time; one for each
+	// key, in the order asked.
+	FirstProgress(ctx context.Context, keys []im.ProgressKey) ([]im.ProgressTimes, error)
+}
+
 // Pipeline is the way to the transfer servers.
 type Pipeline interface {
 	// Publish hands a request to accept and waits for its answer. The session

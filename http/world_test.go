@@ -47,7 +47,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		f(&config)
 	}
 	server, err := New(config, Services{
-		Accounts: w.store, Devices: w.store, Histories: w.store, Relations: w.store, Pipeline: w.pipeline, Discovery: w.discovery,
+		Accounts: w.store, Devices: w.store, Histories: w.store, Relations: w.store, Journals: w.store, Passports: w.store, Pipeline: w.pipeline, Discovery: w.discovery,
 		Tokens: plainTokens{w.clock}, Passwords: w.passwords,
 	}, slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {

@@ -15,6 +15,7 @@ type partition struct {
 	changed  gate    // opens when owner or term has changed
 	sessions map[uint64]*Session
 	calls    map[uint64]*call
+	watched  map[string]*watchedUser // of the partition's users; nil = none
 }
 
 // own takes a transfer's word on what it owns: the highest term wins.
@@ -81,6 +82,7 @@ func (p *partition) follow() {
 	for _, c := range calls {
 		c.follow(p)
 	}
+	p.watchAgain()
 	p.changed.open()
 }
 
@@ -118,7 +120,9 @@ func (l *Link) remove(s *Session) {
 	p.mu.Lock()
 	delete(p.sessions, s.number)
 	p.mu.Unlock()
+	s.endWatch()
 	if s.owner != nil {
+		s.writtenNow()
 		s.owner.detach(s)
 		s.owner = nil
 	}
@@ -142,7 +146,7 @@ func (s *Session) follow(p *partition) {
 		s.mu.Unlock()
 		return
 	}
-	s.owner, s.ownerTerm = owner, term
+	s.owner, s.ownerTerm, s.moving = owner, term, false
 	if owner == nil {
 		s.answerBeats()
 	} else {
@@ -153,7 +157,7 @@ func (s *Session) follow(p *partition) {
 }
 
 func (s *Session) attachTo(owner *stream) {
-	attach := &imv1.Attach{Session: s.number, UserId: s.user, DeviceId: s.device, Platform: s.platform}
+	attach := &imv1.Attach{Session: s.number, UserId: s.user, DeviceId: s.device, Platform: s.platform, Shown: s.shown}
 	if s.attached {
 		attach.Generation = &imv1.Generation{Term: s.term, Counter: s.place}
 	}

@@ -46,12 +46,12 @@ func (st *stream) attach(a *imv1.Attach) {
 	}
 }
 
-// detach comes behind the acks and attaches that wait, which a receiver would
+// detach comes behind the acks, attaches and shows that wait, which a receiver would
 // handle later within one batch: its own attach would then stay for ever.
 func (st *stream) detach(s *Session) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if n := len(st.queue); n > 0 && len(st.queue[n-1].Acks)+len(st.queue[n-1].Attaches) > 0 && !st.broken {
+	if n := len(st.queue); n > 0 && len(st.queue[n-1].Acks)+len(st.queue[n-1].Attaches)+len(st.queue[n-1].Shown) > 0 && !st.broken {
 		st.begin()
 	}
 	if b := st.tail(16 + len(s.user)); b != nil {
@@ -91,14 +91,19 @@ func (st *stream) headRequest(s *Session) {
 	}
 }
 
-// overdue answers the heartbeats that have waited for more than a tick. It is
-// called every second.
+// overdue answers the heartbeats that have waited for more than a tick, and asks what was
+// written before that. It is called every second.
 func (st *stream) overdue() {
 	st.mu.Lock()
 	old := st.beats[1]
+	moved := st.movers[1]
 	st.beats[1], st.beats[0] = st.beats[0], nil
+	st.movers[1], st.movers[0] = st.movers[0], nil
 	st.mu.Unlock()
 	for _, s := range old {
 		s.overdue()
+	}
+	for _, s := range moved {
+		s.tellWritten()
 	}
 }

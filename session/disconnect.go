@@ -28,7 +28,7 @@ func (s *Session) disconnectTo(code im.DisconnectCode, reason string, retryAfter
 	})
 	out := s.buffer()
 	*out = s.conn.Goodbye(*out, code)
-	s.closing = true
+	s.closing, s.ended = true, uint8(code.Number()) //nolint:gosec // below 21
 	s.conn.NetConn().SetReadDeadline(time.Unix(1, 0))
 	s.setWriteDeadline()
 	s.wake()
@@ -40,7 +40,9 @@ func (s *Session) disconnectTo(code im.DisconnectCode, reason string, retryAfter
 // the answer to its goodbye, is still written.
 func (s *Session) left() {
 	s.mu.Lock()
-	s.closing = true
+	if s.closing = true; s.ended == 0 {
+		s.ended = endLeft
+	}
 	s.setWriteDeadline()
 	s.wake()
 	s.mu.Unlock()
@@ -51,7 +53,9 @@ func (s *Session) left() {
 func (s *Session) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing, s.abandoned = true, true
+	if s.closing, s.abandoned = true, true; s.ended == 0 {
+		s.ended = endLost
+	}
 	s.out, s.opened = nil, false
 	closeNow(s.conn.NetConn())
 	s.wake()

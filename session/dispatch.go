@@ -45,6 +45,12 @@ func (st *stream) dispatch(m *imv1.ToGateway) {
 		st.touch(link.session(k.Session), func(s *Session) { s.kicked(k) })
 	}
 	st.dispatchRooms(m)
+	for _, p := range m.Presences {
+		st.presence(p)
+	}
+	for _, r := range m.Relays {
+		st.relay(r)
+	}
 	for i, s := range st.touched {
 		s.flush()
 		st.touched[i] = nil

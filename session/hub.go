@@ -65,6 +65,7 @@ type Hub struct {
 	buffers sync.Pool // of *[]byte, empty
 	logins  *logins
 	storm   *storm
+	journal *journal
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc
 	stop    sync.Once
@@ -90,6 +91,7 @@ func NewHub(config Config, link *Link, log *slog.Logger) *Hub {
 		crew:     newCrew(),
 		logins:   newLogins(config.MaxLogins),
 		storm:    newStorm(),
+		journal:  &journal{link: link, ctx: ctx},
 		ctx:      ctx,
 		cancel:   cancel,
 		sessions: map[*Session]struct{}{},
@@ -184,7 +186,9 @@ func (h *Hub) Stop(ctx context.Context) error {
 	for _, s := range h.all() {
 		s.abandon()
 	}
-	return h.await(ctx)
+	err := h.await(ctx)
+	h.journal.close(ctx)
+	return err
 }
 
 func (h *Hub) all() []*Session {

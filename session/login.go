@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -73,6 +72,7 @@ func (s *Session) login(seq int32, auth *imv1.Auth) {
 	s.head = max(s.head, reply.Head)
 	s.put(wire.OpAuthReply, seq, s.authReply(reply.TooLong))
 	s.phase, s.last = phaseLive, s.hub.now()
+	s.began(auth)
 	s.hub.storm.login()
 	s.pump()
 }
@@ -169,7 +169,7 @@ func (s *Session) awaitAttached() bool {
 func (s *Session) authReply(tooLong bool) *imv1.AuthReply {
 	c := &s.hub.config
 	reply := &imv1.AuthReply{
-		UserId: s.user, SessionId: s.hub.link.config.ServerID + "." + strconv.FormatUint(s.number, 36),
+		UserId: s.user, SessionId: s.id(),
 		Head: s.head, ResumeFrom: s.cursor, TooLong: tooLong, InboxEpoch: s.epoch,
 		HeartbeatSeconds: int32(c.HeartbeatSeconds), Window: int32(c.Window), MaxFrame: int32(c.MaxFrame), //nolint:gosec // settings
 		Protocol: im.ProtocolVersion, ServerVersion: c.ServerVersion, Features: c.Features,

@@ -181,6 +181,7 @@ func (s *Session) takeOut() (batch *[]byte, finished bool) {
 	if s.out == nil || s.abandoned {
 		s.writing = false
 		s.pump()
+		s.caughtUp()
 		return nil, s.closing && !s.abandoned
 	}
 	s.endDeliver("")

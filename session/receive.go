@@ -101,6 +101,8 @@ func (s *Session) operate(frame wire.Frame) {
 		s.ack(frame)
 	case wire.OpSync:
 		s.sync(frame)
+	case wire.OpWatch:
+		s.watch(frame)
 	case wire.OpJoin:
 		s.joinRoom(frame)
 	case wire.OpLeave:

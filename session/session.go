@@ -36,6 +36,10 @@ type Session struct {
 	attached  bool      // the owner has answered an attach
 	opened    bool      // the last thing in out is a deliver frame not ended
 	misses    uint8     // pulls in a row that failed
+	settling  bool      // a watch is being answered
+	shown     bool      // the backlog has been written, and the owner knows
+	moving    bool      // its stream will ask what has been written
+	ended     uint8     // why: a disconnect code's number, endLeft or endLost; 0 = not yet
 
 	user, device, platform, epoch string
 
@@ -45,11 +49,15 @@ type Session struct {
 	readBy  time.Duration // the read deadline that is set, never too late; 0 = none; see deadline.go
 	writeBy time.Duration // the write deadline that is set
 
-	cursor int64 // last inbox seq written to the device
-	base   int64 // highest of resume_from and acked: the window counts from here
-	head   int64 // highest inbox seq known
-	acked  int64 // the device's cursor as far as it is known; 0 = not
-	told   int64 // highest seq that this connection acked
+	cursor  int64 // last inbox seq written to the device
+	base    int64 // highest of resume_from and acked: the window counts from here
+	head    int64 // highest inbox seq known
+	acked   int64 // the device's cursor as far as it is known; 0 = not
+	told    int64 // highest seq that this connection acked
+	written int64 // what the owner knows to be written to the device and was not acked then
+	sinceMs int64 // when it began, for the journal; 0 = it has not
+
+	watches *watching // nil = nobody
 
 	owner       *stream // of the inbox, and attached to; nil = not known
 	ownerTerm   int64
@@ -199,6 +207,7 @@ func (s *Session) end() {
 	s.linger()
 	s.abandon()
 	s.leaveRooms()
+	s.writeEnd()
 	s.hub.link.remove(s)
 	s.traceEnd()
 	s.hub.remove(s)

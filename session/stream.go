@@ -48,6 +48,7 @@ type stream struct {
 	waiting int      // bytes in queue
 	broken  bool
 	beats   [2][]*Session // who asked for a head: lately, and before that
+	movers  [2][]*Session // who has been written something, likewise
 
 	touched []*Session // the receiver's: who has something to flush
 }

@@ -148,6 +148,12 @@ func (p *pipeline) lose(m *member) {
 
 // gateway starts a gateway that reaches the transfers over real gRPC.
 func (p *pipeline) gateway() *session.Hub {
+	hub, _ := p.linked()
+	return hub
+}
+
+// linked is gateway with its link, which can be cut.
+func (p *pipeline) linked() (*session.Hub, *session.Link) {
 	link := session.NewLink(session.LinkConfig{
 		ServerID: im.NewID(), Role: "tcp", InboxPartitions: pipelinePartitions, ConversationPartitions: pipelinePartitions, Servers: p.registry, Dial: p.dial,
 	}, p.log)
@@ -158,7 +164,7 @@ func (p *pipeline) gateway() *session.Hub {
 		defer cancel()
 		must(p.t, errors.Join(hub.Stop(ctx), link.Stop(ctx)))
 	})
-	return hub
+	return hub, link
 }
 
 func (p *pipeline) dial(_ context.Context, address string) (grpc.ClientConnInterface, error) {

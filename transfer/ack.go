@@ -30,6 +30,7 @@ func (b *inbox) ack(from *gateway, a *imv1.Acked, stored int64) {
 		im.CrashPoint(im.CrashAckTaken)
 		user.setCursor(cursor)
 		b.cursors[cursorKey{user.id, a.DeviceId}] = cursor
+		b.moved(cursorKey{user.id, a.DeviceId}, 0, a.Seq)
 		b.tellOthers(user, from, a)
 		b.due.acked(user.id)
 		b.armReceipts()

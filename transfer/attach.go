@@ -18,6 +18,7 @@ type attachment struct {
 	platform string
 	term     int64 // generation: (term, counter), given at the first attach
 	counter  int64
+	shown    bool // its device has been written the backlog: it counts as online
 }
 
 // handle does what a batch of controls wants, or keeps it until the users concerned
@@ -46,6 +47,19 @@ func (b *inbox) handle(c controls) {
 	if c.signal != nil {
 		b.signal(c.signal)
 	}
+	b.handlePresence(c)
+}
+
+func (b *inbox) handlePresence(c controls) {
+	for _, s := range c.shown {
+		b.show(c.from, s)
+	}
+	for _, w := range c.watches {
+		b.watch(c.from, w)
+	}
+	for _, w := range c.written {
+		b.written(w)
+	}
 }
 
 // attach makes a session known and closes those that it replaces.
@@ -58,7 +72,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 	if b.kickedBefore(from, a) {
 		return
 	}
-	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform}
+	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform, shown: a.Shown}
 	if a.Generation != nil {
 		session.term, session.counter = a.Generation.Term, a.Generation.Counter
 	} else {
@@ -109,7 +123,6 @@ func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
 		return cmp.Or(cmp.Compare(x.term, y.term), cmp.Compare(x.counter, y.counter))
 	})
 	onPlatform := 0
-	kept := user.sessions[:0]
 	var closed []*attachment
 	for i := len(user.sessions) - 1; i >= 0; i-- { // newest first
 		a := user.sessions[i]
@@ -126,12 +139,8 @@ func (b *inbox) closeOlder(user *inboxUser, newest *attachment) {
 			a.gateway.kick(&imv1.Kicked{Session: a.session, Code: string(code), Reason: "another connection took its place"})
 		}
 	}
-	for _, a := range user.sessions {
-		if !slices.Contains(closed, a) {
-			kept = append(kept, a)
-		}
-	}
-	user.sessions = kept
+	b.dismiss(user, func(a *attachment) bool { return slices.Contains(closed, a) })
+	b.judge(user.id)
 }
 
 // detach forgets a session. Cursors that have moved are stored at once.
@@ -143,10 +152,9 @@ func (b *inbox) detach(from *gateway, d *imv1.Detach) {
 	if user == nil {
 		return
 	}
-	user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
-		return a.gateway == from && a.session == d.Session
-	})
+	b.dismiss(user, func(a *attachment) bool { return a.gateway == from && a.session == d.Session })
 	b.flush = b.flush || len(b.cursors) > 0
+	b.progress.hurry()
 }
 
 // dropGateway forgets every session of a stream that has ended.
@@ -159,10 +167,16 @@ func (b *inbox) dropGateway(gone *gateway) {
 			w.drop(gone, 0)
 		}
 	}
+	b.stopTelling(gone)
+	grace := b.server.now().Add(b.server.config.PresenceGrace)
 	for _, user := range b.users {
-		if len(user.sessions) > 0 {
-			user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool { return a.gateway == gone })
+		if len(user.sessions) == 0 {
+			continue
 		}
+		if of := b.watched[user.id]; of != nil {
+			of.until = grace
+		}
+		b.dismiss(user, func(a *attachment) bool { return a.gateway == gone })
 	}
 }
 
@@ -224,9 +238,7 @@ func (b *inbox) kick(request *imv1.KickRequest) int32 {
 		})
 	}
 	if user := b.users[request.UserId]; user != nil {
-		user.sessions = slices.DeleteFunc(user.sessions, func(a *attachment) bool {
-			return kicked(a.gateway, a.session, a.deviceID)
-		})
+		b.dismiss(user, func(a *attachment) bool { return kicked(a.gateway, a.session, a.deviceID) })
 	}
 	return closed
 }

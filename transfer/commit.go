@@ -174,6 +174,7 @@ func (b *inbox) finish(c *inboxCommit) error {
 	im.CrashPoint(im.CrashPushed)
 	b.finishReads(c)
 	b.answerOwn(c)
+	b.tellReads(c)
 	b.answerAcks(c.acks)
 	if c.batch.from == nil {
 		return nil

@@ -56,6 +56,15 @@ type inbox struct {
 	flush    bool                    // a device has gone: store the cursors
 	tickedAt time.Time
 	forgetAt int // users in memory at which idle ones are forgotten
+
+	watched map[string]*watched // by user
+	settled time.Time           // when all sessions that a former owner had should have attached
+	unseen  []string            // watched users of whom the store is to be asked
+	looking bool                // it is being asked
+	seen    chan *lastSeen
+	judgeAt <-chan time.Time // armed while somebody may have gone
+
+	progress progress
 }
 
 type cursorKey struct{ userID, deviceID string }
@@ -69,6 +78,7 @@ type inboxUser struct {
 	cursors  []im.Cursor // of the devices, which are few; nil = not loaded
 	arrived  []arrival   // direct messages of others not yet receipted
 	arrivedT int64       // arrived is complete above this inbox seq
+	seenMs   int64       // when a session ended last; 0 = none has here
 }
 
 // cursor returns a device's cursor, at 0 where it has none.
@@ -93,14 +103,19 @@ func (u *inboxUser) setCursor(cursor im.Cursor) {
 
 // newInbox returns the owner of an inbox partition by a term that was taken.
 func newInbox(s *Server, q int, held *term) *inbox {
-	return &inbox{
+	b := &inbox{
 		server: s, store: s.store, log: s.log.With("partition", partitionName(TopicInbox, q)), partition: q,
 		term: held.held.Term, ids: held, outbox: s.info.Outbox, passed: newPassed(),
 		controls: make(chan controls, 64), done: make(chan struct{}),
 		users: map[string]*inboxUser{}, waits: map[string]*waiting{}, cursors: map[cursorKey]im.Cursor{},
 		loaded: make(chan *load, 1), committed: make(chan *inboxCommit, 1), issued: make(chan *receipts, 1),
 		receipted: map[receiptKey]int64{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
+		watched: map[string]*watched{}, seen: make(chan *lastSeen, 1), progress: newProgress(),
 	}
+	if b.term > 1 { // of the first one's users none was attached before
+		b.settled = s.now().Add(s.config.PresenceGrace / 2)
+	}
+	return b
 }
 
 // controls is a batch of what streams and calls want of an inbox partition.
@@ -113,6 +128,9 @@ type controls struct {
 	gone     *gateway // this stream has ended
 	kick     *kickCall
 	signal   *signalPush
+	shown    []*imv1.Shown
+	watches  []*imv1.Watching
+	written  []*imv1.Written
 }
 
 // control hands a batch to the partition's goroutine. It returns when the partition
@@ -157,6 +175,14 @@ func (b *inbox) run(ctx context.Context, consumer Consumer) error {
 			b.handle(c)
 		case <-b.storeAt:
 			b.storeAt, b.tick = nil, true
+		case l := <-b.seen:
+			err = b.learnSeen(l)
+		case <-b.judgeAt:
+			b.judgeAll()
+		case <-b.progress.at:
+			b.keepProgress()
+		case <-b.progress.stored:
+			b.progress.busy = false
 		case r := <-over:
 			err = r.err
 			over <- r
@@ -198,6 +224,7 @@ func (b *inbox) proceed(ctx context.Context, batches <-chan *inboxBatch) error {
 		b.begin(ctx, newCommit(&inboxBatch{}))
 	}
 	b.loadWanted(ctx)
+	b.lookSeen(ctx)
 	return nil
 }
 
@@ -219,6 +246,7 @@ func (b *inbox) giveUp(err error) error {
 	if errors.Is(err, errForeign) {
 		return err
 	}
+	b.storeProgress(b.progress.take())
 	if failure := b.storeCursors(); failure != nil {
 		return errors.Join(err, failure)
 	}

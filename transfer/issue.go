@@ -41,6 +41,7 @@ type receipts struct {
 	marks     []im.ReadMark // these and cursors say that the packs are out
 	cursors   []im.Cursor
 	notes     []im.Relation // as marks
+	signals   []readSignal  // to groups; nobody waits for them
 	sending   *publication
 	err       error
 }

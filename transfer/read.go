@@ -170,6 +170,9 @@ func (b *inbox) issueRead(reader *inboxUser, state *im.ConversationState, mark *
 		What: &imv1.InboxEnvelope_Receipt{Receipt: receipt}, UserIds: []string{mark.UserID},
 	}
 	c.planned = append(c.planned, plannedEntry{user: reader, envelope: envelope, entry: entry})
+	if state.Type == im.Group {
+		c.receipts.signals = append(c.receipts.signals, newReadSignal(state, mark))
+	}
 	if state.Type == im.Direct {
 		if peer := directPeer(state.Key, mark.UserID); peer != mark.UserID {
 			if err := b.addPack(c.receipts, receipt, peer); err != nil {

@@ -21,7 +21,7 @@ type signalRequest struct {
 // signalPush is a signal for users of one inbox partition.
 type signalPush struct {
 	userIDs []string
-	except  *imv1.Origin // the session that it came from
+	except  *imv1.Origin // the session that it came from; nil = none
 	encoded []byte
 }
 
@@ -92,20 +92,32 @@ func (s *Server) signal(ctx context.Context, r signalRequest) error {
 		s.signalRoom(r, encoded)
 		return nil
 	}
-	byInbox := map[*inbox][]string{}
-	for _, id := range members {
-		if box := s.inboxOf(id); box != nil {
-			byInbox[box] = append(byInbox[box], id)
-		}
-	}
-	for box, ids := range byInbox {
-		select {
-		case box.controls <- controls{signal: &signalPush{userIDs: ids, except: r.origin, encoded: encoded}}:
-		default: // the partition is behind: signals are best effort, and the sender may know
-			return im.Retry(im.Unavailable, retrySoon, "some members can not be reached")
-		}
+	if _, all := s.toUsers(members, encoded, r.origin); !all { // the sender may know
+		return im.Retry(im.Unavailable, retrySoon, "some members can not be reached")
 	}
 	return nil
+}
+
+// toUsers pushes a signal to those users whose inboxes are owned here, and returns the
+// others; not all is that a partition is behind: signals are best effort.
+func (s *Server) toUsers(ids []string, encoded []byte, except *imv1.Origin) (elsewhere []string, all bool) {
+	byInbox := map[*inbox][]string{}
+	for _, id := range ids {
+		if box := s.inboxOf(id); box != nil {
+			byInbox[box] = append(byInbox[box], id)
+		} else {
+			elsewhere = append(elsewhere, id)
+		}
+	}
+	all = true
+	for box, ids := range byInbox {
+		select {
+		case box.controls <- controls{signal: &signalPush{userIDs: ids, except: except, encoded: encoded}}:
+		default:
+			all = false
+		}
+	}
+	return elsewhere, all
 }
 
 // signalMembers returns who is in the conversation, the sender among them; of a
@@ -149,7 +161,7 @@ func (b *inbox) signal(p *signalPush) {
 			continue
 		}
 		for _, a := range user.sessions {
-			if a.gateway.id == p.except.Gateway && a.session == p.except.Session {
+			if a.gateway.id == p.except.GetGateway() && a.session == p.except.GetSession() {
 				continue
 			}
 			if byGateway[a.gateway] == nil {

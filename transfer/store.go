@@ -124,6 +124,29 @@ type SweepStore interface {
 	// what goes. It returns how many it found to delete. Doing it twice, late, or
 	// two at once changes nothing more.
 	SweepInbox(ctx context.Context, userID string, before time.Time, limit int) (int, error)
+	// SweepConnections deletes a user's connections that began before a time, at most
+	// limit, and never the newest one. It returns how many it has deleted.
+	SweepConnections(ctx context.Context, userID string, before time.Time, limit int) (int, error)
+	// SweepProgress deletes the progress of a user's devices from before a time, at most
+	// limit rows. It returns how many it has deleted.
+	SweepProgress(ctx context.Context, userID string, before time.Time, limit int) (int, error)
+}
+
+// PresenceStore says who may see whom, and keeps the journal and the progress of devices,
+// on which nothing else rests.
+type PresenceStore interface {
+	// Sharing returns those of others who are in a conversation with a user at present, in
+	// any order. A direct one in which the user is blocked does not count.
+	Sharing(ctx context.Context, userID string, others []string) ([]string, error)
+	// RecordConnections keeps connections, by their session ids. Their beginnings and ends
+	// may come in any order, and more than once: the first end stands.
+	RecordConnections(ctx context.Context, connections []im.Connection) error
+	// LastSeen returns when users were online last, Unix milliseconds, one for each, in
+	// the order asked: the end of their last connection, or its beginning where it has not
+	// ended; 0 where there is none.
+	LastSeen(ctx context.Context, userIDs []string) ([]int64, error)
+	// AddProgress adds rows, which may come twice.
+	AddProgress(ctx context.Context, rows []im.Progress) error
 }
 
 // TermStore keeps who owned which partition.
@@ -174,6 +197,7 @@ type Store interface {
 	MessageStore
 	InboxStore
 	SweepStore
+	PresenceStore
 	MarkStore
 	OwnStore
 	TermStore

@@ -25,6 +25,9 @@ const (
 	maxParts = 8192
 )
 
+// maxRelays bounds the signals that wait to be passed on by one gateway.
+const maxRelays = 64
+
 // maxPushSpans bounds the traced pushes that wait for one gateway; more are not
 // seen by the tracer.
 const maxPushSpans = 256
@@ -85,6 +88,19 @@ func (g *gateway) kick(k *imv1.Kicked) {
 	g.put(func(m *imv1.ToGateway) { m.Kicks = append(m.Kicks, k) })
 }
 
+func (g *gateway) presence(p *imv1.Presence) {
+	g.put(func(m *imv1.ToGateway) { m.Presences = append(m.Presences, p) })
+}
+
+// relay asks the gateway to pass a signal on, unless much waits: signals are best effort.
+func (g *gateway) relay(r *imv1.Relay) {
+	g.put(func(m *imv1.ToGateway) {
+		if g.pushBytes < maxPushBytes && len(m.Relays) < maxRelays {
+			m.Relays = append(m.Relays, r)
+		}
+	})
+}
+
 func (g *gateway) ownership(o *imv1.Ownership) {
 	g.put(func(m *imv1.ToGateway) { m.Ownerships = append(m.Ownerships, o) })
 }
@@ -131,6 +147,7 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 	message, g.next = g.next, &imv1.ToGateway{}
 	message.Attached, g.next.Attached = split(message.Attached)
 	message.Replies, g.next.Replies = split(message.Replies)
+	message.Presences, g.next.Presences = split(message.Presences)
 	n, size := 0, 0
 	for n < len(message.Pushes) && size < messagePushBytes {
 		size += pushSize(message.Pushes[n])
@@ -154,7 +171,7 @@ func (g *gateway) take() (message *imv1.ToGateway, more bool) {
 		message.Pushes = append(message.Pushes, push)
 	}
 	rest := g.next
-	return message, len(rest.Attached)+len(rest.Replies)+len(rest.Heads)+len(rest.Kicks)+len(rest.Rooms)+len(g.heads) > 0
+	return message, len(rest.Attached)+len(rest.Replies)+len(rest.Heads)+len(rest.Kicks)+len(rest.Rooms)+len(rest.Presences)+len(g.heads) > 0
 }
 
 // takeHeads returns newest heads in place of bodies that were dropped; nil when
@@ -304,14 +321,17 @@ func (s *Server) receive(g *gateway, message *imv1.ToTransfer, stream imv1.Trans
 		s.accept(g, message.Publishes)
 		s.route(g, message)
 		s.routeRooms(g, message)
+		for _, r := range message.Relays {
+			s.toUsers(r.UserIds, r.Signal, nil)
+		}
 	}
 	return err
 }
 
-// route sorts a message's attaches, detaches, acks and head requests by the inbox
-// partition of their user.
+// route sorts a message's attaches, detaches, acks and all else that concerns one user by
+// the inbox partition of that user.
 func (s *Server) route(g *gateway, m *imv1.ToTransfer) {
-	if len(m.Attaches)+len(m.Detaches)+len(m.Acks)+len(m.Heads) == 0 {
+	if len(m.Attaches)+len(m.Detaches)+len(m.Acks)+len(m.Heads)+len(m.Shown)+len(m.Watches)+len(m.Written) == 0 {
 		return
 	}
 	batches := map[*inbox]*controls{}
@@ -340,6 +360,18 @@ func (s *Server) route(g *gateway, m *imv1.ToTransfer) {
 	for _, h := range m.Heads {
 		c := to(h.UserId)
 		c.heads = append(c.heads, h)
+	}
+	for _, p := range m.Shown {
+		c := to(p.UserId)
+		c.shown = append(c.shown, p)
+	}
+	for _, w := range m.Watches {
+		c := to(w.UserId)
+		c.watches = append(c.watches, w)
+	}
+	for _, w := range m.Written {
+		c := to(w.UserId)
+		c.written = append(c.written, w)
 	}
 	for box, c := range batches {
 		box.control(*c)

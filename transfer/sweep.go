@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 const (
 	sweepUsers  = 256 // ids of users read at once
-	sweepBlocks = 100 // blocks deleted at once
+	sweepBlocks = 100 // blocks, or other rows, deleted at once
 	sweepRests  = 9   // a sweeper rests so many times as long as it has worked
 
 	// A pass over all users begins this part of the retention after the one before,
@@ -41,7 +42,9 @@ type sweeper struct {
 	log        *slog.Logger
 	now        func() time.Time // not moved by steps of the clock
 	metrics    *metrics
-	retention  time.Duration
+	retention  time.Duration // of inboxes; 0 = for ever, as of the others
+	journal    time.Duration
+	progress   time.Duration
 	partition  int
 	partitions int
 }
@@ -49,12 +52,13 @@ type sweeper struct {
 // sweep begins to sweep an inbox partition, where anything is to be; what it
 // returns ends that and waits for it.
 func (s *Server) sweep(ctx context.Context, q int) (stop func()) {
-	if s.config.Retention == 0 {
+	if s.config.Retention+s.config.KeepConnections+s.config.KeepProgress == 0 {
 		return func() {}
 	}
 	w := &sweeper{
 		store: s.store, log: s.log.With("partition", partitionName(TopicInbox, q)), now: s.now, metrics: s.metrics,
-		retention: s.config.Retention, partition: q, partitions: s.config.InboxPartitions,
+		retention: s.config.Retention, journal: s.config.KeepConnections, progress: s.config.KeepProgress,
+		partition: q, partitions: s.config.InboxPartitions,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -71,7 +75,7 @@ func (s *Server) sweep(ctx context.Context, q int) (stop func()) {
 // run sweeps until the context ends. When the clocks come apart it deletes nothing
 // more: which of them is wrong, a person must find out.
 func (w *sweeper) run(ctx context.Context) {
-	every := min(max(w.retention/sweepsInRetention, mostOften), leastOften)
+	every := min(max(w.shortest()/sweepsInRetention, mostOften), leastOften)
 	rest := rand.N(min(every, time.Minute)) // servers that start at once do not sweep at once
 	for pause(ctx, rest) {
 		began := w.now()
@@ -87,6 +91,17 @@ func (w *sweeper) run(ctx context.Context) {
 	}
 }
 
+// shortest is the shortest time that anything is kept for.
+func (w *sweeper) shortest() time.Duration {
+	shortest := time.Duration(math.MaxInt64)
+	for _, kept := range []time.Duration{w.retention, w.journal, w.progress} {
+		if kept > 0 {
+			shortest = min(shortest, kept)
+		}
+	}
+	return shortest
+}
+
 // pass sweeps every user of the partition once, those above an id first.
 func (w *sweeper) pass(ctx context.Context, start string) error {
 	if err := w.walk(ctx, start, ""); err != nil {
@@ -99,10 +114,10 @@ func (w *sweeper) pass(ctx context.Context, start string) error {
 // end.
 func (w *sweeper) walk(ctx context.Context, after, upto string) error {
 	for {
-		var before time.Time
+		var now time.Time
 		var ids []string
 		err := w.do(ctx, func(ctx context.Context) (err error) {
-			if before, err = w.horizon(ctx); err != nil {
+			if now, err = w.clock(ctx); err != nil {
 				return err
 			}
 			ids, err = w.store.UsersAfter(ctx, after, sweepUsers)
@@ -118,7 +133,7 @@ func (w *sweeper) walk(ctx context.Context, after, upto string) error {
 			if im.Partition(after, w.partitions) != w.partition {
 				continue
 			}
-			if err := w.inbox(ctx, after, before); err != nil {
+			if err := w.user(ctx, after, now); err != nil {
 				return err
 			}
 		}
@@ -128,8 +143,8 @@ func (w *sweeper) walk(ctx context.Context, after, upto string) error {
 	}
 }
 
-// horizon is the time before which blocks are old, on the store's clock.
-func (w *sweeper) horizon(ctx context.Context) (time.Time, error) {
+// clock is the store's, by which things are old.
+func (w *sweeper) clock(ctx context.Context) (time.Time, error) {
 	clock, err := w.store.Clock(ctx)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the store's clock: %w", err)
@@ -137,25 +152,32 @@ func (w *sweeper) horizon(ctx context.Context) (time.Time, error) {
 	if own := w.now(); clock.Sub(own).Abs() > maxClockMove {
 		return time.Time{}, fmt.Errorf("%w: it is %v there, and %v here", errClockMoved, clock.UTC(), own.UTC())
 	}
-	return clock.Add(-w.retention), nil
+	return clock, nil
 }
 
-// inbox sweeps one user.
-func (w *sweeper) inbox(ctx context.Context, userID string, before time.Time) error {
-	for {
-		n := 0
-		err := w.do(ctx, func(ctx context.Context) (err error) {
-			n, err = w.store.SweepInbox(ctx, userID, before, sweepBlocks)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		w.metrics.swept.Add(float64(n))
-		if n < sweepBlocks {
-			return nil
+// user sweeps all that is kept of one user for a time.
+func (w *sweeper) user(ctx context.Context, id string, now time.Time) error {
+	for _, part := range []struct {
+		kept  time.Duration
+		sweep func(ctx context.Context, userID string, before time.Time, limit int) (int, error)
+		count func(float64)
+	}{
+		{w.retention, w.store.SweepInbox, w.metrics.swept.Add},
+		{w.journal, w.store.SweepConnections, func(float64) {}},
+		{w.progress, w.store.SweepProgress, func(float64) {}},
+	} {
+		for n := sweepBlocks; part.kept > 0 && n >= sweepBlocks; {
+			err := w.do(ctx, func(ctx context.Context) (err error) {
+				n, err = part.sweep(ctx, id, now.Add(-part.kept), sweepBlocks)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			part.count(float64(n))
 		}
 	}
+	return nil
 }
 
 // do calls the store until it answers, and then rests in proportion, so that a store

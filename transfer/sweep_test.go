@@ -78,11 +78,14 @@ func (s *sweeping) after(passed time.Duration) {
 	synctest.Wait()
 }
 
-func (s *sweeping) begin() {
+func (s *sweeping) begin(changes ...func(*sweeper)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &sweeper{
 		store: s.store, log: slog.New(slog.NewTextHandler(&s.log, nil)), now: monotonic(time.Now), metrics: newMetrics(s.metrics),
 		retention: testRetention, partition: 0, partitions: 2,
+	}
+	for _, change := range changes {
+		change(w)
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); w.run(ctx) }()
@@ -171,6 +174,55 @@ func TestTheSweeperDeletesWhatIsOlderThanTheRetention(t *testing.T) {
 		expect(t, "floor of another partition's", fmt.Sprint(s.floors(others...)), "[0 0 0]")
 		s.after(testRetention)
 		expect(t, "blocks gone", s.metric("im_swept_blocks_total"), 700) // the newest stay
+	})
+}
+
+// The journal and the progress of devices have times of their own, also where inboxes are
+// kept for ever.
+func TestTheSweeperForgetsTheJournalAndProgress(t *testing.T) {
+	inSweeping(t, func(s *sweeping) {
+		ctx := context.Background()
+		user, other := usersOf(0, 1)[0], usersOf(1, 1)[0]
+		s.commit(1, user, other)
+		s.commit(3, user, other)
+		at := time.Now().UnixMilli()
+		var lines []im.Connection
+		var rows []im.Progress
+		for _, id := range []string{user, other} {
+			for n := range int64(250) {
+				lines = append(lines, im.Connection{UserID: id, SessionID: fmt.Sprint(n), OnlineAtMs: at + n})
+				rows = append(rows, im.Progress{UserID: id, DeviceID: "d", AtMs: at + n, Written: 1, Acked: 1})
+			}
+		}
+		if err := errors.Join(s.store.RecordConnections(ctx, lines), s.store.AddProgress(ctx, rows)); err != nil {
+			s.t.Fatal(err)
+		}
+		left := func(id string) (connections, progress int) {
+			found, err := s.store.Connections(ctx, im.ConnectionQuery{UserID: id, Limit: 1000})
+			times, failure := s.store.FirstProgress(ctx, []im.ProgressKey{{UserID: id, DeviceID: "d", Seq: 1}})
+			if err := errors.Join(err, failure); err != nil {
+				s.t.Fatal(err)
+			}
+			if times[0].AckedAtMs > 0 {
+				progress = 1
+			}
+			return len(found), progress
+		}
+		check := func(what, id string, wantConnections, wantProgress int) {
+			s.t.Helper()
+			connections, progress := left(id)
+			expect(s.t, "connections "+what, connections, wantConnections)
+			expect(s.t, "progress "+what, progress, wantProgress)
+		}
+		s.begin(func(w *sweeper) { w.retention, w.journal, w.progress = 0, 4*testRetention, testRetention })
+		s.after(testRetention - 2*time.Hour)
+		check("at first", user, 250, 1)
+		s.after(27 * time.Hour)
+		check("after one time", user, 250, 0)
+		s.after(3*testRetention + 2*time.Hour)
+		check("after the other", user, 1, 0)
+		check("of another partition", other, 250, 1)
+		expect(s.t, "floors", fmt.Sprint(s.floors(user)), "[0]")
 	})
 }
 

@@ -17,6 +17,8 @@
 //	read.go      read marks and receipts; delivered.go; issue.go lets them out
 //	room.go      rooms: who may what; rooms.go which gateways have one open, and pushes
 //	login.go, pull.go, kick.go, signal.go  the calls beside the way
+//	presence.go  who is online, and who wants to know; record.go the journal
+//	progress.go  how far devices have come, second by second
 //	term.go      ids and the fence; own.go which partitions are ours
 //	persist.go   try again while the store or the queue is away
 //	stranded.go  leave partitions to others who can reach them
@@ -52,6 +54,9 @@ type Config struct {
 	PlatformDevices        map[string]int        // the same, where it is another for a platform
 	Policy                 Policy                // until SetPolicy
 	Retention              time.Duration         // for how long entries of inboxes are kept; 0 = for ever
+	KeepConnections        time.Duration         // for how long the journal is kept; 0 = for ever
+	KeepProgress           time.Duration         // for how long it is kept how far devices had come; 0 = for ever
+	PresenceGrace          time.Duration         // users of a gateway that has gone count as online for so long; 5 s
 	Metrics                prometheus.Registerer // where metrics are registered; nil = nowhere
 	ReceiptEvery           time.Duration         // per kind, conversation and reader, and between two stores of cursors; 500 ms
 	Now                    func() time.Time      // the wall clock, read once; time.Now
@@ -72,6 +77,9 @@ func (c Config) withDefaults() Config {
 	set(&c.DevicesPerPlatform, 1)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.PresenceGrace == 0 {
+		c.PresenceGrace = 5 * time.Second
 	}
 	if c.ReceiptEvery == 0 {
 		c.ReceiptEvery = 500 * time.Millisecond

@@ -3,6 +3,7 @@ package websocket
 import (
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/gorilla/websocket"
 
@@ -22,10 +23,19 @@ type conn struct {
 	reader    *session.Reader
 	answer    func(sealed []byte)
 	fragments *fragments // of a message that is not whole yet; nil = none
+	agent     string     // what the client's User-Agent said, until it is asked for
 }
 
-func newConn(c net.Conn, buffers *session.Buffers) *conn {
-	return &conn{net: c, reader: session.NewReader(c, buffers)}
+func newConn(c net.Conn, buffers *session.Buffers, agent string) *conn {
+	return &conn{net: c, reader: session.NewReader(c, buffers), agent: strings.Clone(agent)}
+}
+
+// UserAgent returns what the client said it is. It is forgotten then: an idle connection
+// keeps nothing that it does not need.
+func (c *conn) UserAgent() string {
+	agent := c.agent
+	c.agent = ""
+	return agent
 }
 
 // Read returns the next data message, answering control frames on the way.

@@ -32,7 +32,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte{0x82, 0xfe, 1, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var buffers session.Buffers
-		c := newConn(script{said: bytes.NewReader(data)}, &buffers)
+		c := newConn(script{said: bytes.NewReader(data)}, &buffers, "")
 		c.OnControl(func([]byte) {})
 		for {
 			message, _, err := c.Read()
@@ -70,7 +70,7 @@ func TestReadGoesOnAfterADeadline(t *testing.T) {
 		0x01, 0x81, 0, 0, 0, 0, 'a', // a text begins
 		0x89, 0x81, 0, 0, 0, 0, 'p', // a ping
 		0x80, 0x82, 1, 2, 3, 4, 'b' ^ 1, 'c' ^ 2, // the text ends
-	}}, &buffers)
+	}}, &buffers, "")
 	pongs := 0
 	c.OnControl(func([]byte) { pongs++ })
 	for {

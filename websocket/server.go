@@ -166,5 +166,5 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // answered by Upgrade
 		return
 	}
-	s.hub.Serve(newConn(ws.NetConn(), &s.buffers))
+	s.hub.Serve(newConn(ws.NetConn(), &s.buffers, r.UserAgent()))
 }

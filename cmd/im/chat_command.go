@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/im-transfer/im"
 )
 
 // chatHelp is what /help prints.
@@ -15,6 +17,7 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /remove USER               put someone out of the group
 /leave                     leave the group
 /history [N]               the last N messages (20)
+/passport [N]              what became of the Nth newest message (1)
 /list                      your conversations, newest first
 /read                      mark the conversation as read
 /contacts                  your contacts, and who has asked whom
@@ -36,6 +39,8 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /devices                   your devices that are signed in
 /name NAME                 give this device a name
 /signout DEVICE            sign a device of yours out; "others": all but this one
+/connections               when your devices were online, and from where
+/watch [USER...]           be told when they come and go; nobody: no more
 /register NAME PASSWORD    make an account and log in to it
 /login NAME PASSWORD       log in as someone else
 /quit                      leave; what comes meanwhile is shown next time
@@ -57,6 +62,7 @@ const (
 	verbRemove   chatVerb = "remove"
 	verbLeave    chatVerb = "leave"
 	verbHistory  chatVerb = "history"
+	verbPassport chatVerb = "passport"
 	verbList     chatVerb = "list"
 	verbReply    chatVerb = "reply"
 	verbEdit     chatVerb = "edit"
@@ -81,6 +87,8 @@ const (
 	verbDevices  chatVerb = "devices"
 	verbName     chatVerb = "name"
 	verbSignOut  chatVerb = "signout"
+	verbJournal  chatVerb = "connections"
+	verbWatch    chatVerb = "watch"
 	verbRegister chatVerb = "register"
 	verbLogin    chatVerb = "login"
 	verbQuit     chatVerb = "quit"
@@ -100,6 +108,7 @@ var chatArguments = map[chatVerb]struct {
 	verbRemove:   {1, 1, "/remove USER"},
 	verbLeave:    {0, 0, "/leave"},
 	verbHistory:  {0, 1, "/history [N]"},
+	verbPassport: {0, 1, "/passport [N]"},
 	verbList:     {0, 0, "/list"},
 	verbReply:    {2, 10000, "/reply N TEXT"},
 	verbEdit:     {1, 10000, "/edit TEXT"},
@@ -124,6 +133,8 @@ var chatArguments = map[chatVerb]struct {
 	verbDevices:  {0, 0, "/devices"},
 	verbName:     {1, 20, "/name NAME"},
 	verbSignOut:  {1, 1, "/signout DEVICE"},
+	verbJournal:  {0, 0, "/connections"},
+	verbWatch:    {0, im.MaxWatched, "/watch [USER...]"},
 	verbRegister: {2, 2, "/register NAME PASSWORD"},
 	verbLogin:    {2, 2, "/login NAME PASSWORD"},
 	verbQuit:     {0, 0, "/quit"},
@@ -165,7 +176,7 @@ func (c chatCommand) withCount() (chatCommand, error) {
 	switch c.verb {
 	case verbHistory:
 		c.count = 20
-	case verbDelete:
+	case verbDelete, verbPassport:
 		c.count = 1
 	default:
 		return c, nil

@@ -27,7 +27,7 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.in(ctx, command.words[0])
 	case verbMembers, verbAdd, verbRemove, verbLeave:
 		return t.inGroup(ctx, command)
-	case verbDevices, verbName, verbSignOut:
+	case verbDevices, verbName, verbSignOut, verbJournal:
 		return t.onDevices(ctx, command)
 	case verbContacts, verbAsk, verbAccept, verbRefuse, verbForget, verbRemark, verbBlock, verbUnblock:
 		return t.onPeople(ctx, command)
@@ -37,8 +37,12 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.onMessage(ctx, command)
 	case verbNick, verbPassword:
 		return t.onSelf(ctx, command)
+	case verbWatch:
+		return t.watch(ctx, command.words)
 	case verbHistory:
 		return t.history(ctx, command.count)
+	case verbPassport:
+		return t.passport(ctx, command.count)
 	case verbList:
 		return t.list(ctx)
 	case verbRead:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
@@ -97,6 +98,34 @@ func TestChatShowsOutcomesAndConversations(t *testing.T) {
 		view.conversation(&client.Conversation{ConversationID: "d1", PeerID: "u-bob", Unread: 2, Mentions: 1, LastMessage: last}),
 		view.conversation(&client.Conversation{ConversationID: "g1", Type: "group"}),
 		view.conversation(&client.Conversation{ConversationID: "g1", Type: "group", GroupID: "g", GroupName: "Friends"}),
+	}
+	upto, _ := structpb.NewStruct(map[string]any{"upto": "7"})
+	gone, _ := structpb.NewStruct(map[string]any{"user_id": "u-bob", "last_seen_ms": "60000"})
+	come, _ := structpb.NewStruct(map[string]any{"user_id": "u-bob", "online": true, "platforms": []any{"ios", "web"}})
+	bob := &imv1.SignalFrom{UserId: "u-bob"}
+	for _, signal := range []*imv1.Signal{
+		{Type: "typing", From: bob}, {Type: "read", From: bob, ConversationId: "g1", Data: upto},
+		{Type: "presence", Data: come}, {Type: "presence", Data: gone}, {Type: "odd", From: bob},
+	} {
+		lines = append(lines, view.signal(signal))
+	}
+	lines = append(lines,
+		view.presence(&imv1.Presence{UserId: "u-bob"}),
+		view.deviceLine(&client.Device{DeviceID: "d1", Platform: "web", Name: "Mine", Current: true, Cursor: 7}),
+		view.connection(&client.Connection{DeviceID: "d1", Platform: "web", Transport: "tcp", Remote: "10.0.0.1:5", Client: "im/1", OnlineAtMs: 60000}),
+		view.connection(&client.Connection{DeviceID: "d1", Platform: "web", Transport: "websocket", Remote: "10.0.0.1:5", OnlineAtMs: 60000, OfflineAtMs: 3600000, Reason: "left"}),
+		view.connection(&client.Connection{DeviceID: "d1", Platform: "ios", Transport: "tcp", Remote: "10.0.0.1:5", OnlineAtMs: 60000, Reason: "lost"}),
+	)
+	p := client.Passport{ConversationSeq: 4, TraceID: "ab", AcceptedAtMs: 60000, SequencedAtMs: 60002}
+	lines = append(lines, view.journey(&p))
+	for _, d := range []client.Delivery{
+		{UserID: "u-me"},
+		{UserID: "u-bob", InboxedAtMs: 60003, Read: true, ReadAtMs: 63000, Devices: []client.DeviceDelivery{
+			{Platform: "ios", Acked: true, AckedAtMs: 61000}, {Platform: "web", WrittenAtMs: 60500}, {Platform: "desktop"}, {Platform: "tablet", Acked: true},
+		}},
+		{UserID: "u-bob", InboxedAtMs: 60003, Read: true},
+	} {
+		lines = append(lines, view.delivery(&p, &d)...)
 	}
 	golden(t, "outcomes", strings.Join(lines, "\n")+"\n")
 }

@@ -91,10 +91,10 @@ func (t *talk) StartOver(context.Context, client.StartOver) error {
 	return nil
 }
 
-// Signal shows who is typing.
+// Signal shows who is typing, who comes and goes, and who has read what.
 func (t *talk) Signal(_ context.Context, signal *imv1.Signal) {
-	if signal.GetType() == "typing" {
-		t.print("-- " + t.view.person(signal.GetFrom().GetUserId()) + " is typing")
+	if line := t.view.signal(signal); line != "" {
+		t.print("-- " + line)
 	}
 }
 

@@ -19,6 +19,7 @@ type collections struct {
 	store, users, devices, refreshes, conversations, members *mongo.Collection
 	messages, inbox, floors, cursors, reads, terms           *mongo.Collection
 	quarantine, deletes, relations, messageStates            *mongo.Collection
+	connections, progress                                    *mongo.Collection
 }
 
 func collectionsOf(db *mongo.Database) collections {
@@ -29,6 +30,7 @@ func collectionsOf(db *mongo.Database) collections {
 		cursors: db.Collection("cursors"), reads: db.Collection("reads"), terms: db.Collection("terms"),
 		quarantine: db.Collection("quarantine"), deletes: db.Collection("deletes"), relations: db.Collection("relations"),
 		messageStates: db.Collection("message_states"),
+		connections:   db.Collection("connections"), progress: db.Collection("progress"),
 	}
 }
 
@@ -36,6 +38,7 @@ func (c *collections) all() []*mongo.Collection {
 	return []*mongo.Collection{
 		c.store, c.users, c.devices, c.refreshes, c.conversations, c.members,
 		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine, c.deletes, c.relations, c.messageStates,
+		c.connections, c.progress,
 	}
 }
 

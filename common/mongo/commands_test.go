@@ -85,7 +85,34 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 			name := "phone"
 			return s.ChangeDevice(ctx, "u", "d", im.DeviceChange{Name: &name, Push: &im.Push{Provider: "p", Token: "t"}})
 		},
-		"UserByName": func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
+		"Sharing": func(ctx context.Context) error { _, err := s.Sharing(ctx, "u", []string{"u", "v"}); return err },
+		"RecordConnections": func(ctx context.Context) error {
+			return s.RecordConnections(ctx, []im.Connection{
+				{UserID: "u", SessionID: "s", OnlineAtMs: 1}, {UserID: "u", SessionID: "s", OnlineAtMs: 1, OfflineAtMs: 2},
+			})
+		},
+		"Connections": func(ctx context.Context) error {
+			_, err := s.Connections(ctx, im.ConnectionQuery{UserID: "u", DeviceID: "d", Before: im.ConnectionCursor{OnlineAtMs: 3, SessionID: "s"}, Limit: 9})
+			return err
+		},
+		"LastSeen": func(ctx context.Context) error { _, err := s.LastSeen(ctx, []string{"u", "v"}); return err },
+		"AddProgress": func(ctx context.Context) error {
+			return s.AddProgress(ctx, []im.Progress{{UserID: "u", DeviceID: "d", AtMs: 1, Written: 1, Acked: 1}})
+		},
+		"FirstProgress": func(ctx context.Context) error {
+			_, err := s.FirstProgress(ctx, []im.ProgressKey{{UserID: "u", DeviceID: "d", Seq: 1}})
+			return err
+		},
+		"SweepConnections": func(ctx context.Context) error {
+			_, err := s.SweepConnections(ctx, "u", time.UnixMilli(5), 2)
+			return err
+		},
+		"FindDeliveries": func(ctx context.Context) error {
+			_, err := s.FindDeliveries(ctx, &im.Event{ID: 1}, []string{"u", "v"})
+			return err
+		},
+		"SweepProgress": func(ctx context.Context) error { _, err := s.SweepProgress(ctx, "u", time.UnixMilli(5), 2); return err },
+		"UserByName":    func(ctx context.Context) error { _, err := s.UserByName(ctx, "u"); return err },
 		"EnsureUsers": func(ctx context.Context) error {
 			_, _, err := s.EnsureUsers(ctx, []im.User{{ID: "u", Username: "u"}})
 			return err

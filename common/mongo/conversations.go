@@ -158,7 +158,13 @@ func between(from, upto int64) bson.D {
 	return bson.D{{Key: "$gte", Value: from}, {Key: "$lte", Value: upto}}
 }
 
-func descending(field string) bson.D { return bson.D{{Key: field, Value: int32(-1)}} }
+func descending(fields ...string) bson.D {
+	keys := make(bson.D, len(fields))
+	for i, field := range fields {
+		keys[i] = bson.E{Key: field, Value: int32(-1)}
+	}
+	return keys
+}
 
 // Project writes projections, members first: each is inserted if it is new, and
 // changed if what is stored is older.

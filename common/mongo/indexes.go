@@ -44,6 +44,10 @@ func (c *collections) indexes() []index {
 		{in: c.deletes, name: "place", keys: ascending("user_id", "conversation_id", "seq"), unique: true},
 		{in: c.relations, name: "peer", keys: ascending("user_id", "peer_id"), unique: true},
 		{in: c.relations, name: "due", keys: ascending("due"), only: "due"},
+		{in: c.connections, name: "online", keys: bson.D{
+			{Key: "user_id", Value: int32(1)}, {Key: "online_at_ms", Value: int32(-1)}, {Key: "session_id", Value: int32(-1)},
+		}},
+		{in: c.progress, name: "at", keys: ascending("user_id", "at_ms")},
 		{in: c.quarantine, name: "at", keys: ascending("at_ms", "_id")},
 		{in: c.terms, name: "term", keys: ascending("partition", "term"), unique: true},
 	}

@@ -56,8 +56,10 @@ CREATE INDEX IF NOT EXISTS relations_due ON relations (user) WHERE told < mine;
 
 // extend adds what a database lacks that an older program has made.
 func extend(c *conn) error {
-	if err := c.exec(laterTables); err != nil {
-		return fmt.Errorf("add tables: %w", err)
+	for _, tables := range []string{laterTables, makeConnections, makeProgress} {
+		if err := c.exec(tables); err != nil {
+			return fmt.Errorf("add tables: %w", err)
+		}
 	}
 	for _, column := range laterColumns() {
 		there, err := c.one("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", func(row) {}, column.table, column.name)

@@ -141,6 +141,20 @@ func (f *faulty) SweepInbox(ctx context.Context, userID string, before time.Time
 	return found, nil
 }
 
+// RecordConnections is the store's, or a fault; its half is half of them.
+func (f *faulty) RecordConnections(ctx context.Context, connections []im.Connection) error {
+	return f.write("RecordConnections",
+		func() error { return f.Store.RecordConnections(ctx, connections) },
+		func() error { return f.Store.RecordConnections(ctx, connections[:len(connections)/2]) })
+}
+
+// AddProgress is the store's, or a fault; its half is half of it.
+func (f *faulty) AddProgress(ctx context.Context, rows []im.Progress) error {
+	return f.write("AddProgress",
+		func() error { return f.Store.AddProgress(ctx, rows) },
+		func() error { return f.Store.AddProgress(ctx, rows[:len(rows)/2]) })
+}
+
 // InsertTerm is the store's, or a fault.
 func (f *faulty) InsertTerm(ctx context.Context, term im.Term) error {
 	return f.write("InsertTerm", func() error { return f.Store.InsertTerm(ctx, term) }, nothing)

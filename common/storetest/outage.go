@@ -252,6 +252,42 @@ func (o *Outage) SweepInbox(ctx context.Context, userID string, before time.Time
 	return through(ctx, o, "SweepInbox", func() (int, error) { return o.store.SweepInbox(ctx, userID, before, limit) })
 }
 
+// SweepConnections is the store's.
+func (o *Outage) SweepConnections(ctx context.Context, userID string, before time.Time, limit int) (int, error) {
+	return through(ctx, o, "SweepConnections", func() (int, error) { return o.store.SweepConnections(ctx, userID, before, limit) })
+}
+
+// SweepProgress is the store's.
+func (o *Outage) SweepProgress(ctx context.Context, userID string, before time.Time, limit int) (int, error) {
+	return through(ctx, o, "SweepProgress", func() (int, error) { return o.store.SweepProgress(ctx, userID, before, limit) })
+}
+
+// Sharing is the store's.
+func (o *Outage) Sharing(ctx context.Context, userID string, others []string) ([]string, error) {
+	return through(ctx, o, "Sharing", func() ([]string, error) { return o.store.Sharing(ctx, userID, others) })
+}
+
+// LastSeen is the store's.
+func (o *Outage) LastSeen(ctx context.Context, userIDs []string) ([]int64, error) {
+	return through(ctx, o, "LastSeen", func() ([]int64, error) { return o.store.LastSeen(ctx, userIDs) })
+}
+
+// RecordConnections is the store's.
+func (o *Outage) RecordConnections(ctx context.Context, connections []im.Connection) error {
+	if err := o.pass(ctx, "RecordConnections"); err != nil {
+		return err
+	}
+	return o.store.RecordConnections(ctx, connections)
+}
+
+// AddProgress is the store's.
+func (o *Outage) AddProgress(ctx context.Context, rows []im.Progress) error {
+	if err := o.pass(ctx, "AddProgress"); err != nil {
+		return err
+	}
+	return o.store.AddProgress(ctx, rows)
+}
+
 // LastTerm is the store's.
 func (o *Outage) LastTerm(ctx context.Context, partition string) (im.Term, error) {
 	return through(ctx, o, "LastTerm", func() (im.Term, error) { return o.store.LastTerm(ctx, partition) })

@@ -23,6 +23,8 @@ type Store interface {
 	imhttp.Devices
 	imhttp.Histories
 	imhttp.Relations
+	imhttp.Journals
+	imhttp.Passports
 }
 
 // StoreUnderTest is a new, empty store. Who opens it also closes it, at the end
@@ -42,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"inbox":         inboxTests,
 		"sweep":         sweepTests,
 		"marks":         markTests,
+		"journal":       journalTests,
+		"passport":      passportTests,
 		"terms":         termTests,
 		"packs":         packTests,
 		"quarantine":    quarantineTests,

@@ -45,6 +45,7 @@ type Cluster struct {
 	watchers  []chan []im.Server
 	published []*imv1.Publish
 	acks      []*imv1.Acked
+	journal   []*imv1.Connection
 	sent      map[string]*imv1.SendAck
 	terms     [Partitions]int64
 	mute      bool // owners do not answer head requests
@@ -248,6 +249,13 @@ func (c *Cluster) Published() []*imv1.Publish {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.published)
+}
+
+// Journal returns all lines of the journal received, in order.
+func (c *Cluster) Journal() []*imv1.Connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.journal)
 }
 
 // Acks returns all acks received, in order.

@@ -378,6 +378,20 @@ func (tr *Transfer) Login(ctx context.Context, r *imv1.LoginRequest) (*imv1.Logi
 	return tr.cluster.login(r), nil
 }
 
+// Record keeps lines of the journal.
+func (tr *Transfer) Record(_ context.Context, r *imv1.RecordRequest) (*imv1.RecordReply, error) {
+	c := tr.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.journal = append(c.journal, r.Connections...)
+	return &imv1.RecordReply{}, nil
+}
+
+// Visible lets everybody see everybody.
+func (tr *Transfer) Visible(_ context.Context, r *imv1.VisibleRequest) (*imv1.VisibleReply, error) {
+	return &imv1.VisibleReply{UserIds: r.UserIds}, nil
+}
+
 // Pull reads a page.
 func (tr *Transfer) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply, error) {
 	if err := tr.called(ctx); err != nil {

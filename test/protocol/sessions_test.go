@@ -112,13 +112,13 @@ func testRevoked(t *testing.T, w *world) {
 	})
 }
 
-// Joining, leaving and watching belong to what is not built yet.
+// Joining and leaving belong to what is not built yet.
 func testRoomsAndPresence(t *testing.T, w *world) {
 	inEvery(t, func(t *testing.T, f form) {
 		c := w.login(t, f, w.someone(t))
 		c.refused("join", 2, `{"room_id":"r1"}`, "not_found")
 		c.refused("leave", 3, `{"room_id":"r1"}`, "not_found")
-		c.refused("watch", 4, `{"user_ids":["u1"]}`, "invalid")
+		c.refused("watch", 4, `{"user_ids":[""]}`, "invalid")
 		c.refused("send", 5, `{"client_msg_id":"m","to":{"room_id":"r1"},"content":{"type":"text","text":"x"}}`, "not_found")
 		c.refused("send", 6, `{"client_msg_id":"m","to":{"group_id":"g1"},"content":{"type":"text","text":"x"}}`, "not_found")
 		c.alive()

@@ -38,8 +38,16 @@ type ToTransfer struct {
 	Acks      []*Acked       `protobuf:"bytes,5,rep,name=acks,proto3" json:"acks,omitempty"`
 	Heads     []*HeadRequest `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
 	// To the owner of the room's conversation partition.
-	Rooms         []*RoomHere   `protobuf:"bytes,20,rep,name=rooms,proto3" json:"rooms,omitempty"`
-	RoomAnswers   []*RoomAnswer `protobuf:"bytes,21,rep,name=room_answers,json=roomAnswers,proto3" json:"room_answers,omitempty"`
+	Rooms       []*RoomHere   `protobuf:"bytes,20,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	RoomAnswers []*RoomAnswer `protobuf:"bytes,21,rep,name=room_answers,json=roomAnswers,proto3" json:"room_answers,omitempty"`
+	// Sessions whose device has been written its backlog: it is online.
+	Shown []*Shown `protobuf:"bytes,30,rep,name=shown,proto3" json:"shown,omitempty"`
+	// Whose presence the gateway wants to know, or no longer.
+	Watches []*Watching `protobuf:"bytes,31,rep,name=watches,proto3" json:"watches,omitempty"`
+	// Signals of another transfer.
+	Relays []*Relay `protobuf:"bytes,32,rep,name=relays,proto3" json:"relays,omitempty"`
+	// What has been written to devices that have not acknowledged it.
+	Written       []*Written `protobuf:"bytes,33,rep,name=written,proto3" json:"written,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,6 +138,34 @@ func (x *ToTransfer) GetRoomAnswers() []*RoomAnswer {
 	return nil
 }
 
+func (x *ToTransfer) GetShown() []*Shown {
+	if x != nil {
+		return x.Shown
+	}
+	return nil
+}
+
+func (x *ToTransfer) GetWatches() []*Watching {
+	if x != nil {
+		return x.Watches
+	}
+	return nil
+}
+
+func (x *ToTransfer) GetRelays() []*Relay {
+	if x != nil {
+		return x.Relays
+	}
+	return nil
+}
+
+func (x *ToTransfer) GetWritten() []*Written {
+	if x != nil {
+		return x.Written
+	}
+	return nil
+}
+
 type ToGateway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The inbox partitions that this transfer now owns, or no longer. All owned
@@ -144,8 +180,13 @@ type ToGateway struct {
 	RoomOwnerships []*Ownership `protobuf:"bytes,20,rep,name=room_ownerships,json=roomOwnerships,proto3" json:"room_ownerships,omitempty"`
 	Rooms          []*RoomThere `protobuf:"bytes,21,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	RoomAsks       []*RoomAsk   `protobuf:"bytes,22,rep,name=room_asks,json=roomAsks,proto3" json:"room_asks,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of users that the gateway watches: at once, and after every change.
+	Presences []*Presence `protobuf:"bytes,30,rep,name=presences,proto3" json:"presences,omitempty"`
+	// Signals for users of other transfers, to be passed on to those who own their
+	// inboxes: transfers have no streams between them.
+	Relays        []*Relay `protobuf:"bytes,31,rep,name=relays,proto3" json:"relays,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToGateway) Reset() {
@@ -237,6 +278,20 @@ func (x *ToGateway) GetRooms() []*RoomThere {
 func (x *ToGateway) GetRoomAsks() []*RoomAsk {
 	if x != nil {
 		return x.RoomAsks
+	}
+	return nil
+}
+
+func (x *ToGateway) GetPresences() []*Presence {
+	if x != nil {
+		return x.Presences
+	}
+	return nil
+}
+
+func (x *ToGateway) GetRelays() []*Relay {
+	if x != nil {
+		return x.Relays
 	}
 	return nil
 }
@@ -1029,7 +1084,9 @@ type Attach struct {
 	DeviceId string                 `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
 	Platform string                 `protobuf:"bytes,4,opt,name=platform,proto3" json:"platform,omitempty"`
 	// Left out at the first attach of a session; as given by Attached later.
-	Generation    *Generation `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation *Generation `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	// As Shown has said before.
+	Shown         bool `protobuf:"varint,10,opt,name=shown,proto3" json:"shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1097,6 +1154,13 @@ func (x *Attach) GetGeneration() *Generation {
 		return x.Generation
 	}
 	return nil
+}
+
+func (x *Attach) GetShown() bool {
+	if x != nil {
+		return x.Shown
+	}
+	return false
 }
 
 // Attached answers an Attach. From then on every newer entry is pushed.
@@ -3129,11 +3193,537 @@ func (x *RoomStatusReply) GetInside() bool {
 	return false
 }
 
+// Shown says that a session's device has been written all that there was.
+type Shown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	UserId        string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shown) Reset() {
+	*x = Shown{}
+	mi := &file_im_v1_transfer_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shown) ProtoMessage() {}
+
+func (x *Shown) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shown.ProtoReflect.Descriptor instead.
+func (*Shown) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Shown) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *Shown) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type Watching struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Over          bool                   `protobuf:"varint,2,opt,name=over,proto3" json:"over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watching) Reset() {
+	*x = Watching{}
+	mi := &file_im_v1_transfer_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watching) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watching) ProtoMessage() {}
+
+func (x *Watching) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watching.ProtoReflect.Descriptor instead.
+func (*Watching) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Watching) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Watching) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+// Relay is one encoded Signal for several users.
+type Relay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserIds       []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	Signal        []byte                 `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Relay) Reset() {
+	*x = Relay{}
+	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Relay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Relay) ProtoMessage() {}
+
+func (x *Relay) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Relay.ProtoReflect.Descriptor instead.
+func (*Relay) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Relay) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *Relay) GetSignal() []byte {
+	if x != nil {
+		return x.Signal
+	}
+	return nil
+}
+
+// Written is the inbox seq up to which a device has been written.
+type Written struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	DeviceId      string                 `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Seq           int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Written) Reset() {
+	*x = Written{}
+	mi := &file_im_v1_transfer_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Written) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Written) ProtoMessage() {}
+
+func (x *Written) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Written.ProtoReflect.Descriptor instead.
+func (*Written) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Written) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Written) GetDeviceId() string {
+	if x != nil {
+		return x.DeviceId
+	}
+	return ""
+}
+
+func (x *Written) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type VisibleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserIds       []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VisibleRequest) Reset() {
+	*x = VisibleRequest{}
+	mi := &file_im_v1_transfer_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VisibleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VisibleRequest) ProtoMessage() {}
+
+func (x *VisibleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VisibleRequest.ProtoReflect.Descriptor instead.
+func (*VisibleRequest) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *VisibleRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *VisibleRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+type VisibleReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserIds       []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VisibleReply) Reset() {
+	*x = VisibleReply{}
+	mi := &file_im_v1_transfer_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VisibleReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VisibleReply) ProtoMessage() {}
+
+func (x *VisibleReply) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VisibleReply.ProtoReflect.Descriptor instead.
+func (*VisibleReply) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *VisibleReply) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+// Connection is a line of the journal: a connection of a device, from its log-in on.
+type Connection struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// As auth_reply tells it. It is unique.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	DeviceId  string `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Platform  string `protobuf:"bytes,4,opt,name=platform,proto3" json:"platform,omitempty"`
+	// websocket or tcp.
+	Transport string `protobuf:"bytes,5,opt,name=transport,proto3" json:"transport,omitempty"`
+	// Host and port of the other side.
+	Remote string `protobuf:"bytes,6,opt,name=remote,proto3" json:"remote,omitempty"`
+	// What the client says it is.
+	Client     string `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
+	UserAgent  string `protobuf:"bytes,8,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	OnlineAtMs int64  `protobuf:"varint,9,opt,name=online_at_ms,json=onlineAtMs,proto3" json:"online_at_ms,omitempty"`
+	// 0 = it has not ended.
+	OfflineAtMs int64 `protobuf:"varint,10,opt,name=offline_at_ms,json=offlineAtMs,proto3" json:"offline_at_ms,omitempty"`
+	// Why it ended: a disconnect code, left (by the client), or lost (nobody said so).
+	Reason        string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_im_v1_transfer_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Connection) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Connection) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Connection) GetDeviceId() string {
+	if x != nil {
+		return x.DeviceId
+	}
+	return ""
+}
+
+func (x *Connection) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *Connection) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *Connection) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *Connection) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Connection) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *Connection) GetOnlineAtMs() int64 {
+	if x != nil {
+		return x.OnlineAtMs
+	}
+	return 0
+}
+
+func (x *Connection) GetOfflineAtMs() int64 {
+	if x != nil {
+		return x.OfflineAtMs
+	}
+	return 0
+}
+
+func (x *Connection) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Connections   []*Connection          `protobuf:"bytes,1,rep,name=connections,proto3" json:"connections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordRequest) Reset() {
+	*x = RecordRequest{}
+	mi := &file_im_v1_transfer_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordRequest) ProtoMessage() {}
+
+func (x *RecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
+func (*RecordRequest) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RecordRequest) GetConnections() []*Connection {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+type RecordReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordReply) Reset() {
+	*x = RecordReply{}
+	mi := &file_im_v1_transfer_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordReply) ProtoMessage() {}
+
+func (x *RecordReply) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordReply.ProtoReflect.Descriptor instead.
+func (*RecordReply) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{46}
+}
+
 var File_im_v1_transfer_proto protoreflect.FileDescriptor
 
 const file_im_v1_transfer_proto_rawDesc = "" +
 	"\n" +
-	"\x14im/v1/transfer.proto\x12\x05im.v1\x1a\x12im/v1/client.proto\"\xdd\x02\n" +
+	"\x14im/v1/transfer.proto\x12\x05im.v1\x1a\x12im/v1/client.proto\"\xfc\x03\n" +
 	"\n" +
 	"ToTransfer\x12\"\n" +
 	"\x05hello\x18\x01 \x01(\v2\f.im.v1.HelloR\x05hello\x12,\n" +
@@ -3143,7 +3733,11 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x04acks\x18\x05 \x03(\v2\f.im.v1.AckedR\x04acks\x12(\n" +
 	"\x05heads\x18\x06 \x03(\v2\x12.im.v1.HeadRequestR\x05heads\x12%\n" +
 	"\x05rooms\x18\x14 \x03(\v2\x0f.im.v1.RoomHereR\x05rooms\x124\n" +
-	"\froom_answers\x18\x15 \x03(\v2\x11.im.v1.RoomAnswerR\vroomAnswers\"\x91\x03\n" +
+	"\froom_answers\x18\x15 \x03(\v2\x11.im.v1.RoomAnswerR\vroomAnswers\x12\"\n" +
+	"\x05shown\x18\x1e \x03(\v2\f.im.v1.ShownR\x05shown\x12)\n" +
+	"\awatches\x18\x1f \x03(\v2\x0f.im.v1.WatchingR\awatches\x12$\n" +
+	"\x06relays\x18  \x03(\v2\f.im.v1.RelayR\x06relays\x12(\n" +
+	"\awritten\x18! \x03(\v2\x0e.im.v1.WrittenR\awritten\"\xe6\x03\n" +
 	"\tToGateway\x120\n" +
 	"\n" +
 	"ownerships\x18\x01 \x03(\v2\x10.im.v1.OwnershipR\n" +
@@ -3155,7 +3749,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\x129\n" +
 	"\x0froom_ownerships\x18\x14 \x03(\v2\x10.im.v1.OwnershipR\x0eroomOwnerships\x12&\n" +
 	"\x05rooms\x18\x15 \x03(\v2\x10.im.v1.RoomThereR\x05rooms\x12+\n" +
-	"\troom_asks\x18\x16 \x03(\v2\x0e.im.v1.RoomAskR\broomAsks\"Y\n" +
+	"\troom_asks\x18\x16 \x03(\v2\x0e.im.v1.RoomAskR\broomAsks\x12-\n" +
+	"\tpresences\x18\x1e \x03(\v2\x0f.im.v1.PresenceR\tpresences\x12$\n" +
+	"\x06relays\x18\x1f \x03(\v2\f.im.v1.RelayR\x06relays\"Y\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1f\n" +
@@ -3219,7 +3815,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\n" +
 	"Generation\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x18\n" +
-	"\acounter\x18\x02 \x01(\x03R\acounter\"\xa7\x01\n" +
+	"\acounter\x18\x02 \x01(\x03R\acounter\"\xbd\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -3227,7 +3823,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\bplatform\x18\x04 \x01(\tR\bplatform\x121\n" +
 	"\n" +
 	"generation\x18\x05 \x01(\v2\x11.im.v1.GenerationR\n" +
-	"generation\"\x81\x01\n" +
+	"generation\x12\x14\n" +
+	"\x05shown\x18\n" +
+	" \x01(\bR\x05shown\"\x81\x01\n" +
 	"\bAttached\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\x03R\x04head\x121\n" +
@@ -3381,7 +3979,45 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\"A\n" +
 	"\x0fRoomStatusReply\x12\x16\n" +
 	"\x06online\x18\x01 \x01(\x05R\x06online\x12\x16\n" +
-	"\x06inside\x18\x02 \x01(\bR\x06inside2\xc5\x02\n" +
+	"\x06inside\x18\x02 \x01(\bR\x06inside\":\n" +
+	"\x05Shown\x12\x18\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\"7\n" +
+	"\bWatching\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04over\x18\x02 \x01(\bR\x04over\":\n" +
+	"\x05Relay\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\fR\x06signal\"Q\n" +
+	"\aWritten\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
+	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\"D\n" +
+	"\x0eVisibleRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\")\n" +
+	"\fVisibleReply\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"\xc8\x02\n" +
+	"\n" +
+	"Connection\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1b\n" +
+	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12\x1a\n" +
+	"\bplatform\x18\x04 \x01(\tR\bplatform\x12\x1c\n" +
+	"\ttransport\x18\x05 \x01(\tR\ttransport\x12\x16\n" +
+	"\x06remote\x18\x06 \x01(\tR\x06remote\x12\x16\n" +
+	"\x06client\x18\a \x01(\tR\x06client\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\b \x01(\tR\tuserAgent\x12 \n" +
+	"\fonline_at_ms\x18\t \x01(\x03R\n" +
+	"onlineAtMs\x12\"\n" +
+	"\roffline_at_ms\x18\n" +
+	" \x01(\x03R\vofflineAtMs\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"D\n" +
+	"\rRecordRequest\x123\n" +
+	"\vconnections\x18\x01 \x03(\v2\x11.im.v1.ConnectionR\vconnections\"\r\n" +
+	"\vRecordReply2\xb0\x03\n" +
 	"\bTransfer\x122\n" +
 	"\aConnect\x12\x11.im.v1.ToTransfer\x1a\x10.im.v1.ToGateway(\x010\x01\x12/\n" +
 	"\x05Login\x12\x13.im.v1.LoginRequest\x1a\x11.im.v1.LoginReply\x12,\n" +
@@ -3389,7 +4025,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x04Kick\x12\x12.im.v1.KickRequest\x1a\x10.im.v1.KickReply\x128\n" +
 	"\bRoomPage\x12\x16.im.v1.RoomPageRequest\x1a\x14.im.v1.RoomPageReply\x12>\n" +
 	"\n" +
-	"RoomStatus\x12\x18.im.v1.RoomStatusRequest\x1a\x16.im.v1.RoomStatusReplyB,Z*github.com/im-transfer/im/proto/im/v1;imv1b\x06proto3"
+	"RoomStatus\x12\x18.im.v1.RoomStatusRequest\x1a\x16.im.v1.RoomStatusReply\x125\n" +
+	"\aVisible\x12\x15.im.v1.VisibleRequest\x1a\x13.im.v1.VisibleReply\x122\n" +
+	"\x06Record\x12\x14.im.v1.RecordRequest\x1a\x12.im.v1.RecordReplyB,Z*github.com/im-transfer/im/proto/im/v1;imv1b\x06proto3"
 
 var (
 	file_im_v1_transfer_proto_rawDescOnce sync.Once
@@ -3403,7 +4041,7 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_im_v1_transfer_proto_goTypes = []any{
 	(*ToTransfer)(nil),        // 0: im.v1.ToTransfer
 	(*ToGateway)(nil),         // 1: im.v1.ToGateway
@@ -3443,13 +4081,23 @@ var file_im_v1_transfer_proto_goTypes = []any{
 	(*RoomPageReply)(nil),     // 35: im.v1.RoomPageReply
 	(*RoomStatusRequest)(nil), // 36: im.v1.RoomStatusRequest
 	(*RoomStatusReply)(nil),   // 37: im.v1.RoomStatusReply
-	(*Membership)(nil),        // 38: im.v1.Membership
-	(*Content)(nil),           // 39: im.v1.Content
-	(*SendAck)(nil),           // 40: im.v1.SendAck
-	(*Error)(nil),             // 41: im.v1.Error
-	(*ReadReply)(nil),         // 42: im.v1.ReadReply
-	(*AckReply)(nil),          // 43: im.v1.AckReply
-	(*Auth)(nil),              // 44: im.v1.Auth
+	(*Shown)(nil),             // 38: im.v1.Shown
+	(*Watching)(nil),          // 39: im.v1.Watching
+	(*Relay)(nil),             // 40: im.v1.Relay
+	(*Written)(nil),           // 41: im.v1.Written
+	(*VisibleRequest)(nil),    // 42: im.v1.VisibleRequest
+	(*VisibleReply)(nil),      // 43: im.v1.VisibleReply
+	(*Connection)(nil),        // 44: im.v1.Connection
+	(*RecordRequest)(nil),     // 45: im.v1.RecordRequest
+	(*RecordReply)(nil),       // 46: im.v1.RecordReply
+	(*Presence)(nil),          // 47: im.v1.Presence
+	(*Membership)(nil),        // 48: im.v1.Membership
+	(*Content)(nil),           // 49: im.v1.Content
+	(*SendAck)(nil),           // 50: im.v1.SendAck
+	(*Error)(nil),             // 51: im.v1.Error
+	(*ReadReply)(nil),         // 52: im.v1.ReadReply
+	(*AckReply)(nil),          // 53: im.v1.AckReply
+	(*Auth)(nil),              // 54: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
@@ -3460,51 +4108,62 @@ var file_im_v1_transfer_proto_depIdxs = []int32{
 	14, // 5: im.v1.ToTransfer.heads:type_name -> im.v1.HeadRequest
 	27, // 6: im.v1.ToTransfer.rooms:type_name -> im.v1.RoomHere
 	33, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
-	16, // 8: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
-	11, // 9: im.v1.ToGateway.attached:type_name -> im.v1.Attached
-	17, // 10: im.v1.ToGateway.replies:type_name -> im.v1.Reply
-	19, // 11: im.v1.ToGateway.pushes:type_name -> im.v1.Push
-	15, // 12: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
-	20, // 13: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
-	16, // 14: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
-	28, // 15: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
-	32, // 16: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
-	5,  // 17: im.v1.Publish.vouched:type_name -> im.v1.Vouched
-	38, // 18: im.v1.GroupChange.membership:type_name -> im.v1.Membership
-	38, // 19: im.v1.RoomChange.membership:type_name -> im.v1.Membership
-	39, // 20: im.v1.MessageChange.content:type_name -> im.v1.Content
-	9,  // 21: im.v1.Attach.generation:type_name -> im.v1.Generation
-	9,  // 22: im.v1.Attached.generation:type_name -> im.v1.Generation
-	40, // 23: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	41, // 24: im.v1.Reply.error:type_name -> im.v1.Error
-	42, // 25: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	43, // 26: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	29, // 27: im.v1.Push.room:type_name -> im.v1.RoomPush
-	31, // 28: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
-	18, // 29: im.v1.Push.targets:type_name -> im.v1.Target
-	44, // 30: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	41, // 31: im.v1.LoginReply.error:type_name -> im.v1.Error
-	41, // 32: im.v1.PullReply.error:type_name -> im.v1.Error
-	30, // 33: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
-	41, // 34: im.v1.RoomPageReply.error:type_name -> im.v1.Error
-	30, // 35: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
-	0,  // 36: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	21, // 37: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	23, // 38: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	25, // 39: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	34, // 40: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
-	36, // 41: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
-	1,  // 42: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	22, // 43: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	24, // 44: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	26, // 45: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	35, // 46: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
-	37, // 47: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
-	42, // [42:48] is the sub-list for method output_type
-	36, // [36:42] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	38, // 8: im.v1.ToTransfer.shown:type_name -> im.v1.Shown
+	39, // 9: im.v1.ToTransfer.watches:type_name -> im.v1.Watching
+	40, // 10: im.v1.ToTransfer.relays:type_name -> im.v1.Relay
+	41, // 11: im.v1.ToTransfer.written:type_name -> im.v1.Written
+	16, // 12: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
+	11, // 13: im.v1.ToGateway.attached:type_name -> im.v1.Attached
+	17, // 14: im.v1.ToGateway.replies:type_name -> im.v1.Reply
+	19, // 15: im.v1.ToGateway.pushes:type_name -> im.v1.Push
+	15, // 16: im.v1.ToGateway.heads:type_name -> im.v1.HeadOf
+	20, // 17: im.v1.ToGateway.kicks:type_name -> im.v1.Kicked
+	16, // 18: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
+	28, // 19: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
+	32, // 20: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
+	47, // 21: im.v1.ToGateway.presences:type_name -> im.v1.Presence
+	40, // 22: im.v1.ToGateway.relays:type_name -> im.v1.Relay
+	5,  // 23: im.v1.Publish.vouched:type_name -> im.v1.Vouched
+	48, // 24: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	48, // 25: im.v1.RoomChange.membership:type_name -> im.v1.Membership
+	49, // 26: im.v1.MessageChange.content:type_name -> im.v1.Content
+	9,  // 27: im.v1.Attach.generation:type_name -> im.v1.Generation
+	9,  // 28: im.v1.Attached.generation:type_name -> im.v1.Generation
+	50, // 29: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	51, // 30: im.v1.Reply.error:type_name -> im.v1.Error
+	52, // 31: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	53, // 32: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	29, // 33: im.v1.Push.room:type_name -> im.v1.RoomPush
+	31, // 34: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
+	18, // 35: im.v1.Push.targets:type_name -> im.v1.Target
+	54, // 36: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	51, // 37: im.v1.LoginReply.error:type_name -> im.v1.Error
+	51, // 38: im.v1.PullReply.error:type_name -> im.v1.Error
+	30, // 39: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	51, // 40: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	30, // 41: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	44, // 42: im.v1.RecordRequest.connections:type_name -> im.v1.Connection
+	0,  // 43: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	21, // 44: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	23, // 45: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	25, // 46: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	34, // 47: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	36, // 48: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	42, // 49: im.v1.Transfer.Visible:input_type -> im.v1.VisibleRequest
+	45, // 50: im.v1.Transfer.Record:input_type -> im.v1.RecordRequest
+	1,  // 51: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	22, // 52: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	24, // 53: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	26, // 54: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	35, // 55: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	37, // 56: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	43, // 57: im.v1.Transfer.Visible:output_type -> im.v1.VisibleReply
+	46, // 58: im.v1.Transfer.Record:output_type -> im.v1.RecordReply
+	51, // [51:59] is the sub-list for method output_type
+	43, // [43:51] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
@@ -3553,7 +4212,7 @@ func file_im_v1_transfer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

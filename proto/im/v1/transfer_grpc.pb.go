@@ -32,6 +32,8 @@ const (
 	Transfer_Kick_FullMethodName       = "/im.v1.Transfer/Kick"
 	Transfer_RoomPage_FullMethodName   = "/im.v1.Transfer/RoomPage"
 	Transfer_RoomStatus_FullMethodName = "/im.v1.Transfer/RoomStatus"
+	Transfer_Visible_FullMethodName    = "/im.v1.Transfer/Visible"
+	Transfer_Record_FullMethodName     = "/im.v1.Transfer/Record"
 )
 
 // TransferClient is the client API for Transfer service.
@@ -51,6 +53,11 @@ type TransferClient interface {
 	// RoomStatus tells who is in a room. Only the owner of its conversation partition may
 	// answer; FAILED_PRECONDITION from any other.
 	RoomStatus(ctx context.Context, in *RoomStatusRequest, opts ...grpc.CallOption) (*RoomStatusReply, error)
+	// Visible says whose presence a user may see. Any transfer may answer.
+	Visible(ctx context.Context, in *VisibleRequest, opts ...grpc.CallOption) (*VisibleReply, error)
+	// Record keeps the beginnings and ends of connections in the journal. Any transfer
+	// may answer; what comes twice is kept once.
+	Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordReply, error)
 }
 
 type transferClient struct {
@@ -124,6 +131,26 @@ func (c *transferClient) RoomStatus(ctx context.Context, in *RoomStatusRequest, 
 	return out, nil
 }
 
+func (c *transferClient) Visible(ctx context.Context, in *VisibleRequest, opts ...grpc.CallOption) (*VisibleReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VisibleReply)
+	err := c.cc.Invoke(ctx, Transfer_Visible_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *transferClient) Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordReply)
+	err := c.cc.Invoke(ctx, Transfer_Record_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TransferServer is the server API for Transfer service.
 // All implementations must embed UnimplementedTransferServer
 // for forward compatibility.
@@ -141,6 +168,11 @@ type TransferServer interface {
 	// RoomStatus tells who is in a room. Only the owner of its conversation partition may
 	// answer; FAILED_PRECONDITION from any other.
 	RoomStatus(context.Context, *RoomStatusRequest) (*RoomStatusReply, error)
+	// Visible says whose presence a user may see. Any transfer may answer.
+	Visible(context.Context, *VisibleRequest) (*VisibleReply, error)
+	// Record keeps the beginnings and ends of connections in the journal. Any transfer
+	// may answer; what comes twice is kept once.
+	Record(context.Context, *RecordRequest) (*RecordReply, error)
 	mustEmbedUnimplementedTransferServer()
 }
 
@@ -168,6 +200,12 @@ func (UnimplementedTransferServer) RoomPage(context.Context, *RoomPageRequest) (
 }
 func (UnimplementedTransferServer) RoomStatus(context.Context, *RoomStatusRequest) (*RoomStatusReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RoomStatus not implemented")
+}
+func (UnimplementedTransferServer) Visible(context.Context, *VisibleRequest) (*VisibleReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Visible not implemented")
+}
+func (UnimplementedTransferServer) Record(context.Context, *RecordRequest) (*RecordReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Record not implemented")
 }
 func (UnimplementedTransferServer) mustEmbedUnimplementedTransferServer() {}
 func (UnimplementedTransferServer) testEmbeddedByValue()                  {}
@@ -287,6 +325,42 @@ func _Transfer_RoomStatus_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Transfer_Visible_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VisibleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TransferServer).Visible(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Transfer_Visible_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TransferServer).Visible(ctx, req.(*VisibleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Transfer_Record_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TransferServer).Record(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Transfer_Record_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TransferServer).Record(ctx, req.(*RecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Transfer_ServiceDesc is the grpc.ServiceDesc for Transfer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -313,6 +387,14 @@ var Transfer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RoomStatus",
 			Handler:    _Transfer_RoomStatus_Handler,
+		},
+		{
+			MethodName: "Visible",
+			Handler:    _Transfer_Visible_Handler,
+		},
+		{
+			MethodName: "Record",
+			Handler:    _Transfer_Record_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

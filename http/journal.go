@@ -1,0 +1,113 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/im-transfer/im"
+)
+
+// ConnectionsQuery asks for a page of the journal.
+type ConnectionsQuery struct {
+	DeviceID string `query:"device_id" doc:"Only of this device."`
+	Cursor   string `query:"cursor" doc:"The next of the page before."`
+	Limit    int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+}
+
+type userConnectionsQuery struct {
+	ConnectionsQuery
+	UserID string `query:"user_id" doc:"Whose."`
+}
+
+// ConnectionList is a page of the journal of a user's connections.
+type ConnectionList struct {
+	Connections []ConnectionView `json:"connections" nullable:"false" doc:"Those that began last first."`
+	Next        string           `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
+}
+
+// ConnectionView is a line of the journal.
+type ConnectionView struct {
+	SessionID   string    `json:"session_id"`
+	DeviceID    string    `json:"device_id"`
+	Platform    string    `json:"platform" enum:"web,desktop,ios,android,tablet,other"`
+	Transport   string    `json:"transport" enum:"websocket,tcp"`
+	Remote      string    `json:"remote" doc:"Host and port that it came from."`
+	Client      string    `json:"client,omitempty" doc:"What the client said it is."`
+	UserAgent   string    `json:"user_agent,omitempty"`
+	OnlineAtMs  int64Text `json:"online_at_ms"`
+	OfflineAtMs int64Text `json:"offline_at_ms,omitempty" doc:"Left out: it is live, or lost and nobody knows since when."`
+	Reason      string    `json:"reason,omitempty" doc:"Why it ended: a disconnect code, left (by the client) or lost."`
+}
+
+func (s *Server) journalRoutes(api huma.API) {
+	register(s, api, operation("list-connections", http.MethodGet, "/v1/connections", "Devices", byToken, "List one's connections",
+		"When which device was online, from where, and why that ended. A line is there about a second after what it says."), s.listConnections)
+}
+
+func (s *Server) serviceJournalRoutes(api huma.API) {
+	register(s, api, operation("list-user-connections", http.MethodGet, "/v1/service/connections", "Service", byServiceKey,
+		"List a user's connections", "As a user lists their own."), s.listUserConnections)
+}
+
+func (s *Server) listConnections(ctx context.Context, in *ConnectionsQuery) (*answer[ConnectionList], error) {
+	return s.connectionsOf(ctx, callerOf(ctx).UserID, in)
+}
+
+func (s *Server) listUserConnections(ctx context.Context, in *userConnectionsQuery) (*answer[ConnectionList], error) {
+	if _, err := s.userByID(ctx, in.UserID); err != nil {
+		return nil, err
+	}
+	return s.connectionsOf(ctx, in.UserID, &in.ConnectionsQuery)
+}
+
+func (s *Server) connectionsOf(ctx context.Context, userID string, in *ConnectionsQuery) (*answer[ConnectionList], error) {
+	limit, err := pageLimit(in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	q := im.ConnectionQuery{UserID: userID, DeviceID: in.DeviceID, Limit: limit + 1}
+	if in.Cursor != "" {
+		encoded, err := base64URL.DecodeString(in.Cursor)
+		if err != nil || json.Unmarshal(encoded, &q.Before) != nil {
+			return nil, invalid("the cursor is not one of ours")
+		}
+	}
+	rows, err := s.Journals.Connections(ctx, q)
+	if err != nil {
+		return nil, wrap("list connections", err)
+	}
+	list := ConnectionList{Connections: []ConnectionView{}}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		last := im.ConnectionCursor{OnlineAtMs: rows[limit-1].OnlineAtMs, SessionID: rows[limit-1].SessionID}
+		encoded, _ := json.Marshal(last) //nolint:errchkjson // a number and a string
+		list.Next = base64URL.EncodeToString(encoded)
+	}
+	for i := range rows {
+		list.Connections = append(list.Connections, s.connectionOf(&rows[i]))
+	}
+	return reply(list), nil
+}
+
+func (s *Server) connectionOf(c *im.Connection) ConnectionView {
+	view := ConnectionView{
+		SessionID: c.SessionID, DeviceID: c.DeviceID, Platform: c.Platform, Transport: c.Transport, Remote: c.Remote,
+		Client: c.Client, UserAgent: c.UserAgent, OnlineAtMs: int64Text(c.OnlineAtMs), OfflineAtMs: int64Text(c.OfflineAtMs), Reason: c.Reason,
+	}
+	if c.OfflineAtMs == 0 && !s.lives(c) {
+		view.Reason = im.EndLost // its server died without a word
+	}
+	return view
+}
+
+// lives reports whether the server of a connection that nobody has seen end is listed; true
+// where there is no list yet.
+func (s *Server) lives(c *im.Connection) bool {
+	list, ok := s.gateways[c.Transport]
+	server, _, _ := strings.Cut(c.SessionID, ".")
+	return !ok || list.lists(server)
+}
