@@ -44,7 +44,7 @@ func (t *talk) passport(ctx context.Context, n int) error {
 
 // journey shows the steps that all copies of a message have in common.
 func (v *chatView) journey(p *client.Passport) string {
-	line := fmt.Sprintf("   accepted %s, sequenced %s as %d", v.moment(p.AcceptedAtMs), since(p.AcceptedAtMs, p.SequencedAtMs), p.ConversationSeq)
+	line := fmt.Sprintf("   accepted %s, sequenced %s as %d", v.moment(p.AcceptedAtMs), elapsed(p.AcceptedAtMs, p.SequencedAtMs), p.ConversationSeq)
 	if p.TraceID != "" {
 		line += ", trace " + p.TraceID
 	}
@@ -57,10 +57,10 @@ func (v *chatView) delivery(p *client.Passport, d *client.Delivery) []string {
 	if d.InboxedAtMs == 0 {
 		return []string{line + "not in the inbox, or no longer"}
 	}
-	line += "in the inbox " + since(p.AcceptedAtMs, d.InboxedAtMs)
+	line += "in the inbox " + elapsed(p.AcceptedAtMs, d.InboxedAtMs)
 	switch {
 	case d.ReadAtMs > 0:
-		line += ", read " + since(p.AcceptedAtMs, d.ReadAtMs)
+		line += ", read " + elapsed(p.AcceptedAtMs, d.ReadAtMs)
 	case d.Read:
 		line += ", read"
 	}
@@ -69,11 +69,11 @@ func (v *chatView) delivery(p *client.Passport, d *client.Delivery) []string {
 		what := "nothing yet"
 		switch {
 		case on.AckedAtMs > 0:
-			what = "has it " + since(p.AcceptedAtMs, on.AckedAtMs)
+			what = "has it " + elapsed(p.AcceptedAtMs, on.AckedAtMs)
 		case on.Acked:
 			what = "has it"
 		case on.WrittenAtMs > 0:
-			what = "was written it " + since(p.AcceptedAtMs, on.WrittenAtMs)
+			what = "was written it " + elapsed(p.AcceptedAtMs, on.WrittenAtMs)
 		}
 		lines = append(lines, "      "+printable(on.Platform)+" "+what)
 	}
@@ -84,7 +84,7 @@ func (v *chatView) moment(ms int64) string {
 	return time.UnixMilli(ms).In(v.zone).Format("15:04:05.000")
 }
 
-// since says how long after something a step was.
-func since(from, ms int64) string {
+// elapsed says how long after something a step was.
+func elapsed(from, ms int64) string {
 	return fmt.Sprintf("after %v", time.Duration(ms-from)*time.Millisecond)
 }
