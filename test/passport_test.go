@@ -44,8 +44,10 @@ func TestThePassportOfAMessage(t *testing.T) {
 	s := startHere(t, nil)
 	users := s.users("ann", "bob", "cy", "dan", "stranger")
 	apis := make([]*client.API, len(users))
+	tokens := make([]string, len(users))
 	for i, user := range users {
-		apis[i] = s.api().WithToken(s.tokens(user, "api", "other").AccessToken)
+		tokens[i] = s.tokens(user, "api", "other").AccessToken
+		apis[i] = s.api().WithToken(tokens[i])
 	}
 	ann, _ := s.raw(t, true, wire.Text, authOf(s.tokens(users[0], "web", "web"), "web", "web"))
 	group, conversation, err := apis[1].CreateGroup(t.Context(), "G", users[0], users[2], users[3]) // bob's
@@ -128,6 +130,7 @@ func TestThePassportOfAMessage(t *testing.T) {
 		t.Errorf("of no message: %v", err)
 	}
 	s.restart()
+	apis[0] = s.api().WithToken(tokens[0]) // it listens elsewhere
 	check()
 	if err := apis[0].RemoveMember(t.Context(), group, users[0]); err != nil {
 		t.Fatal(err)
