@@ -14,20 +14,20 @@ import (
 // is said afterwards is for the new member too.
 func aNewMember(s *scene) {
 	w := s.talk()
-	alice, bob := w.api(w.alice), w.api(w.bob)
+	alice := w.api(w.alice)
 	group, _, err := alice.CreateGroup(s.t.Context(), "crash")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.holds(alice, "created")
 	s.arm()
-	alice, bob = w.api(w.alice), w.api(w.bob) // the server may be at another address
+	alice = w.api(w.alice) // the server may be at another address
 	add := func(ctx context.Context) error {
 		return alice.WithKey("add bob").AddMembers(ctx, group, w.bob.userID)
 	}
 	s.diesOf(s.row.place, func(ctx context.Context) { add(ctx) }) //nolint:errcheck // the server dies of it, or it is asked again
 	s.mend()
-	alice, bob = w.api(w.alice), w.api(w.bob)
+	alice, bob := w.api(w.alice), w.api(w.bob)
 	if _, err := again(s.t, func() (int, error) { return 0, add(s.t.Context()) }); err != nil {
 		s.t.Fatalf("asked again: %v", err)
 	}
