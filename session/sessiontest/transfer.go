@@ -58,6 +58,14 @@ func (tr *Transfer) called(ctx context.Context) error {
 	return nil
 }
 
+// RoomPage knows no room.
+func (tr *Transfer) RoomPage(ctx context.Context, _ *imv1.RoomPageRequest) (*imv1.RoomPageReply, error) {
+	if err := tr.called(ctx); err != nil {
+		return nil, err
+	}
+	return &imv1.RoomPageReply{Error: &imv1.Error{Code: string(im.NotFound), Message: "no such room"}}, nil
+}
+
 // gateway is one stream of a gateway.
 type gateway struct {
 	id  string

@@ -39,8 +39,8 @@ var breaks = []breakage{
 		edits: []edit{
 			helping("transfer/sequence.go", `"log/slog"`, "\"log/slog\"\n\t\"time\""),
 			in("transfer/sequence.go",
-				"		if err := s.insert(ctx, planned); err != nil {",
-				"		s.reply(planned)\n		time.Sleep(20 * time.Millisecond)\n		if err := s.insert(ctx, planned); err != nil {"),
+				"		err = s.insert(ctx, planned)\n",
+				"		s.reply(planned)\n		time.Sleep(20 * time.Millisecond)\n		err = s.insert(ctx, planned)\n"),
 		},
 		court: bench{kills: true, kinds: []check.Kind{check.Loss}},
 	},
@@ -154,8 +154,8 @@ var breaks = []breakage{
 		name: "has-read-turns-false", promise: "What only rises: `has_read`",
 		what: "only the last message that was read has it",
 		edits: []edit{in("transfer/page.go",
-			"hasRead := e.ConversationSeq <= marks[mark[e.ConversationID]].ReadUpto",
-			"hasRead := e.ConversationSeq == marks[mark[e.ConversationID]].ReadUpto")},
+			"hasRead := e.ConversationSeq <= v.marks[e.ConversationID].ReadUpto",
+			"hasRead := e.ConversationSeq == v.marks[e.ConversationID].ReadUpto")},
 		court: model("TestModelOfOneOwner", "has_read"),
 	},
 	{
