@@ -3,6 +3,8 @@ package local
 import (
 	"bytes"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -18,8 +20,12 @@ type output struct {
 type lines struct {
 	out    *output
 	prefix string
-	rest   []byte // of a line that has no end yet
+	rest   []byte   // of a line that has no end yet
+	last   []string // of its lines, at most lastLines
 }
+
+// lastLines is how many lines of a program are told where it ends too early.
+const lastLines = 8
 
 // longestLine is where a line without an end is broken.
 const longestLine = 64 << 10
@@ -33,14 +39,25 @@ func (l *lines) Write(text []byte) (int, error) {
 			return len(text), nil
 		}
 		if end < 0 {
-			l.out.line(l.prefix, l.rest)
+			l.line(l.rest)
 			l.rest = l.rest[:0]
 			return len(text), nil
 		}
-		l.out.line(l.prefix, l.rest[:end])
+		l.line(l.rest[:end])
 		l.rest = append(l.rest[:0], l.rest[end+1:]...)
 	}
 }
+
+func (l *lines) line(line []byte) {
+	l.out.line(l.prefix, line)
+	if len(l.last) == lastLines {
+		l.last = slices.Delete(l.last, 0, 1)
+	}
+	l.last = append(l.last, string(line))
+}
+
+// lastWords returns the lines that the program wrote last. It must have ended.
+func (l *lines) lastWords() string { return strings.Join(l.last, "\n") }
 
 func (o *output) line(prefix string, line []byte) {
 	o.mu.Lock()

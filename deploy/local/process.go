@@ -7,22 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 )
 
 // process is a program that we started. Its end is always collected.
 type process struct {
-	cmd    *exec.Cmd
-	output string        // file; empty where it is none
-	done   chan struct{} // closed when it has ended
-	err    error         // set before done is closed
+	cmd       *exec.Cmd
+	lastWords func() string // what it wrote last, once it has ended
+	done      chan struct{} // closed when it has ended
+	err       error         // set before done is closed
 }
 
 // startProcess starts a program whose output is appended to a file.
@@ -34,7 +31,7 @@ func startProcess(cmd *exec.Cmd, output string) (*process, error) {
 	defer file.Close() // the program has its own descriptor
 	cmd.Stdout, cmd.Stderr = file, file
 	p, err := launch(cmd)
-	p.output = output
+	p.lastWords = func() string { return endOf(output) }
 	return p, err
 }
 
@@ -45,7 +42,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = endingWithUs(syscall.SIGKILL)
 	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	p := &process{cmd: cmd, lastWords: func() string { return "" }, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -71,7 +68,7 @@ func (p *process) until(ctx context.Context, so func() bool) error {
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return errors.Join(errors.New("it ended too early"+p.lastWords()), p.err)
+			return errors.Join(errors.New("it ended too early: …"+p.lastWords()), p.err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -79,14 +76,14 @@ func (p *process) until(ctx context.Context, so func() bool) error {
 	return nil
 }
 
-// lastWords returns the end of what the program has written.
-func (p *process) lastWords() string {
+// endOf returns the end of a file, as far as it can be read.
+func endOf(file string) string {
 	const most = 2000
-	text, err := os.ReadFile(p.output)
-	if p.output == "" || err != nil {
-		return ""
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
 	}
-	return ": …" + string(text[max(0, len(text)-most):])
+	return string(text[max(0, len(text)-most):])
 }
 
 // kill ends the program at once and waits for its end.
@@ -109,23 +106,4 @@ func (p *process) stop(patience time.Duration) error {
 		p.kill()
 		return fmt.Errorf("process %d did not end within %s and was killed", p.pid(), patience)
 	}
-}
-
-// freePorts returns ports that nobody listens on, below those that the system
-// gives to outgoing connections, so that they are still free after a restart.
-func freePorts(n int) ([]int, error) {
-	const lowest, count = 20000, 12000
-	var ports []int
-	for range 100 * n {
-		port := lowest + rand.IntN(count)
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		defer listener.Close() // all at the end, so that they differ
-		if ports = append(ports, port); len(ports) == n {
-			return ports, nil
-		}
-	}
-	return nil, errors.New("found no free port")
 }

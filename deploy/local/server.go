@@ -78,6 +78,7 @@ func (s *Server) Launch() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
+	server.lastWords = s.output.lastWords
 	s.server = server
 	return nil
 }

@@ -1,0 +1,71 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Ports are given out below those that the system gives to outgoing connections, so
+// that they are still free after a restart.
+const (
+	lowestPort = 20000
+	portCount  = 12000
+	// claimed is how long a port is left alone after it was given to someone: they may
+	// still have to start what listens on it.
+	claimed = 10 * time.Minute
+)
+
+// freePorts returns ports that nobody listens on, and that no program on this machine
+// was given by this function a short while ago.
+func freePorts(n int) ([]int, error) {
+	claims := filepath.Join(os.TempDir(), "im-ports")
+	if err := os.MkdirAll(claims, 0o777); err != nil { //nolint:gosec // whoever runs clusters here shares it
+		return nil, fmt.Errorf("choose ports: %w", err)
+	}
+	var ports []int
+	for range 100 * n {
+		port := lowestPort + rand.IntN(portCount)
+		if !isFree(port) {
+			continue
+		}
+		ours, err := claim(filepath.Join(claims, strconv.Itoa(port)))
+		if err != nil {
+			return nil, fmt.Errorf("choose ports: %w", err)
+		}
+		if !ours {
+			continue
+		}
+		if ports = append(ports, port); len(ports) == n {
+			return ports, nil
+		}
+	}
+	return nil, errors.New("found no free port")
+}
+
+func isFree(port int) bool {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return err == nil && listener.Close() == nil
+}
+
+// claim makes a file for a port, which one of several programs can, and reports
+// whether this one did.
+func claim(file string) (bool, error) {
+	made, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		return true, made.Close()
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return false, err
+	}
+	if info, err := os.Stat(file); err != nil || time.Since(info.ModTime()) < claimed {
+		return false, nil //nolint:nilerr // it is gone again: someone else is at it
+	}
+	return false, os.Remove(file) // an old claim, for whoever draws it next
+}
