@@ -73,5 +73,5 @@ func extend(c *conn) error {
 			return fmt.Errorf("add column %s to %s: %w", column.name, column.table, err)
 		}
 	}
-	return c.exec(laterTables)
+	return nil
 }

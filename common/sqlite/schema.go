@@ -87,45 +87,48 @@ CREATE TABLE quarantine (
 	reason TEXT NOT NULL, body BLOB, at_ms INTEGER NOT NULL);
 `
 
-// prepareDatabase makes the schema if there is none and returns the store's row.
+// prepareDatabase makes the schema, or what of it an older program did not know, and
+// returns the store's row. It does so in one transaction: a crash leaves what was there.
 func prepareDatabase(ctx context.Context, path string) (info im.StoreInfo, err error) {
 	c, err := dial(ctx, path)
 	if err != nil {
 		return info, err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	exists, err := c.one("SELECT 1 FROM sqlite_schema WHERE name = 'store'", func(row) {})
-	if err == nil && !exists {
-		err = create(c)
+	defer func() { err = errors.Join(err, c.close()) }() // what is not committed is rolled back
+	for _, step := range []func() error{
+		func() error { return c.exec("BEGIN IMMEDIATE") },
+		func() error { return create(c) },
+		func() error { info, err = readInfo(c); return err },
+		func() error { return extend(c) },
+		func() error { return c.exec("COMMIT") },
+	} {
+		if err := step(); err != nil {
+			return info, fmt.Errorf("prepare %s: %w", path, err)
+		}
 	}
-	if err == nil {
-		err = extend(c)
-	}
-	if err != nil {
-		return info, fmt.Errorf("prepare %s: %w", path, err)
-	}
-	info.Outbox = true
-	_, err = c.one("SELECT format, inbox_epoch FROM store", func(r row) {
-		info.Format, info.InboxEpoch = int(r.int(0)), r.text(1)
-	})
-	if err == nil && info.Format > format {
-		err = fmt.Errorf("%s has format %d, this program knows %d: it was written by a newer version", path, info.Format, format)
-	}
-	return info, err
+	return info, nil
 }
 
-// create writes the schema and the store's row in one transaction, so that a
-// crash leaves an empty database.
+// create writes the schema and the store's row if there are none.
 func create(c *conn) error {
-	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+	exists, err := c.one("SELECT 1 FROM sqlite_schema WHERE name = 'store'", func(row) {})
+	if err != nil || exists {
 		return err
 	}
 	if err := c.exec(schema); err != nil {
 		return err
 	}
-	err := c.exec("INSERT INTO store VALUES (1, ?, ?, ?)", int64(format), im.NewID(), nowMs())
-	if err != nil {
-		return err
+	return c.exec("INSERT INTO store VALUES (1, ?, ?, ?)", int64(format), im.NewID(), nowMs())
+}
+
+// readInfo returns the store's row, and an error when a newer version has written it.
+func readInfo(c *conn) (im.StoreInfo, error) {
+	info := im.StoreInfo{Outbox: true}
+	_, err := c.one("SELECT format, inbox_epoch FROM store", func(r row) {
+		info.Format, info.InboxEpoch = int(r.int(0)), r.text(1)
+	})
+	if err == nil && info.Format > format {
+		err = fmt.Errorf("it has format %d, this program knows %d: it was written by a newer version", info.Format, format)
 	}
-	return c.exec("COMMIT")
+	return info, err
 }
