@@ -39,10 +39,11 @@ const (
 	Overload Mode = "overload" // many times the messages that the server takes, and what becomes of it afterwards
 	Storm    Mode = "storm"    // the server of idle devices ends, and all come back
 	Groups   Mode = "groups"   // groups; some of the members of each keep a window of messages outstanding
+	Rooms    Mode = "rooms"    // a room; some of those who are in it speak, at a rate or with a window of messages outstanding
 )
 
 // Modes lists every mode.
-var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload, Storm, Groups}
+var Modes = []Mode{Pairs, Rate, Single, Idle, CatchUp, Login, Overload, Storm, Groups, Rooms}
 
 // Transports and forms that a Config may name.
 const (
@@ -61,7 +62,7 @@ type Config struct {
 	Server     string        `json:"server"`            // base URL of an http server, or of several with commas between
 	ServiceKey string        `json:"-"`                 // empty: users register themselves
 	Gateways   []string      `json:"gateways"`          // ws:// and tcp:// URLs to use instead of asking the server
-	Transport  string        `json:"transport"`         // websocket
+	Transport  string        `json:"transport"`         // websocket (rooms: mixed)
 	Form       string        `json:"form"`              // protobuf
 	Size       int           `json:"size"`              // bytes of a message's text, 64 to 49,152; 128
 	Duration   time.Duration `json:"duration_ns"`       // measured time; 10 s
@@ -69,10 +70,10 @@ type Config struct {
 	Window     int           `json:"window"`            // unacknowledged messages of a sender, 1 to 256; 16 (single: 64)
 	Pairs      int           `json:"pairs"`             // 100 (single: 1, catchup: 1)
 	Groups     int           `json:"groups"`            // 1
-	Members    int           `json:"members"`           // of each group, 2 to 500; 200
-	Senders    int           `json:"senders"`           // of each group's members; 10
+	Members    int           `json:"members"`           // of each group, 2 to 500; 200. rooms: of the room, 2 and more; 10,000
+	Senders    int           `json:"senders"`           // of each group's members; 10. rooms: of the room's; 4
 	Devices    int           `json:"devices"`           // of each user, 1 to 6; 1
-	Rate       float64       `json:"rate"`              // messages per second of all; 1,000
+	Rate       float64       `json:"rate"`              // messages per second of all; 1,000 (rooms: 0 = as fast as the windows let)
 	Factor     float64       `json:"factor"`            // overload: how many times what the server takes, 1 to 1,000; 10
 	Connect    int           `json:"connections"`       // idle, login and storm: how many; 10,000 (login: 1,000)
 	Messages   int           `json:"messages"`          // catchup: for each absent user; 5,000. pairs, single: of each sender, then the run ends; 0 = by time alone
@@ -105,6 +106,10 @@ func (c Config) withDefaults() Config {
 	case Overload:
 		pairs = 1000
 	}
+	members, senders, transport := 200, 10, WebSocket
+	if c.Mode == Rooms {
+		members, senders, transport = 10000, 4, Mixed
+	}
 	connections := 10000
 	if c.Mode == Login {
 		connections = 1000
@@ -113,13 +118,13 @@ func (c Config) withDefaults() Config {
 		value *int
 		other int
 	}{
-		{&c.Size, 128}, {&c.Window, window}, {&c.Pairs, pairs}, {&c.Devices, 1}, {&c.Groups, 1}, {&c.Members, 200}, {&c.Senders, 10}, {&c.Connect, connections},
+		{&c.Size, 128}, {&c.Window, window}, {&c.Pairs, pairs}, {&c.Devices, 1}, {&c.Groups, 1}, {&c.Members, members}, {&c.Senders, senders}, {&c.Connect, connections},
 		{&c.Messages, messages}, {&c.Rounds, 1}, {&c.Parallel, 64},
 	} {
 		*field.value = cmp.Or(*field.value, field.other)
 	}
 	c.Server = cmp.Or(c.Server, "http://127.0.0.1:8080")
-	c.Transport = cmp.Or(c.Transport, WebSocket)
+	c.Transport = cmp.Or(c.Transport, transport)
 	c.Form = cmp.Or(c.Form, Protobuf)
 	c.Duration = cmp.Or(c.Duration, 10*time.Second)
 	settle := 30 * time.Second
@@ -130,7 +135,9 @@ func (c Config) withDefaults() Config {
 		settle = 5 * time.Minute
 	}
 	c.Settle = cmp.Or(c.Settle, settle)
-	c.Rate = cmp.Or(c.Rate, 1000)
+	if c.Mode != Rooms {
+		c.Rate = cmp.Or(c.Rate, 1000)
+	}
 	c.Factor = cmp.Or(c.Factor, 10)
 	return c
 }
@@ -162,14 +169,22 @@ func (c *Config) validate() error {
 	between("window", c.Window, 1, 256)
 	between("pairs", c.Pairs, 1, maxDevices/2)
 	between("devices", c.Devices, 1, len(platforms))
-	between("members", c.Members, 2, im.MaxGroupMembers)
-	between("groups", c.Groups, 1, maxDevices/c.Members)
+	most := im.MaxGroupMembers
+	if c.Mode == Rooms {
+		most = maxDevices / len(platforms)
+	}
+	between("members", c.Members, 2, most)
+	between("groups", c.Groups, 1, maxDevices/max(1, c.Members))
 	between("senders", c.Senders, 1, c.Members)
 	between("connections", c.Connect, 1, maxDevices)
 	between("messages", c.Messages, 0, firstSequence)
 	between("rounds", c.Rounds, 1, 1000)
 	between("parallel", c.Parallel, 1, 10000)
-	between("rate", int(c.Rate), 1, 1_000_000)
+	slowest := 1
+	if c.Mode == Rooms {
+		slowest = 0
+	}
+	between("rate", int(c.Rate), slowest, 1_000_000)
 	between("factor", int(c.Factor), 1, 1000)
 	if c.Warmup < 0 || c.Duration < 0 {
 		problems = append(problems, errors.New("a time is negative"))

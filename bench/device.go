@@ -61,6 +61,8 @@ type device struct {
 	now       time.Duration // of what is being handled
 	onFrame   func(wire.Frame) error
 	onEntry   func(*entry)
+	onSaid    func(*entry) // as onEntry, in a room
+	visit     *visit       // of Rooms
 	sender
 }
 
@@ -69,6 +71,10 @@ func (d *device) frame(f wire.Frame) error {
 	switch f.Op {
 	case wire.OpDeliver:
 		return d.conn.scan.deliver(f.Body, d.onEntry)
+	case wire.OpRoomDeliver:
+		return d.roomDeliver(f)
+	case wire.OpJoinReply:
+		return d.joinReply(f)
 	case wire.OpSendAck:
 		return d.answered(f)
 	case wire.OpError:

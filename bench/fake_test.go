@@ -47,6 +47,7 @@ type fakeServer struct {
 	heads    map[string]int64
 	stored   map[string]*imv1.SendAck // by sender/device/client id
 	held     map[string]*imv1.Message // by receiver, waits for the next one (swap)
+	rooms    map[string]*fakeRoom
 	id       int64
 
 	fault fault
@@ -61,7 +62,7 @@ type fakeServer struct {
 func newFakeServer(f fault, every int64) *fakeServer {
 	s := &fakeServer{
 		inboxes: map[string][]*imv1.Entry{}, cursors: map[string]int64{}, sessions: map[string]map[*fakeSession]bool{},
-		heads: map[string]int64{}, stored: map[string]*imv1.SendAck{}, held: map[string]*imv1.Message{}, fault: f, every: every,
+		heads: map[string]int64{}, stored: map[string]*imv1.SendAck{}, held: map[string]*imv1.Message{}, rooms: map[string]*fakeRoom{}, fault: f, every: every,
 	}
 	gateways := map[string]string{"tcp": s.listen(s.serveTCP), "websocket": s.listen(s.serveWebSocket)}
 	mux := http.NewServeMux()
@@ -101,6 +102,7 @@ func newFakeServer(f fault, every int64) *fakeServer {
 		must(json.NewDecoder(r.Body).Decode(&body))
 		respond(w, map[string]string{"user_id": "id-" + body.Username, "access_token": "id-" + body.Username})
 	})
+	mux.HandleFunc("POST /v1/rooms", s.createRoom)
 	s.http = httptest.NewServer(mux)
 	return s
 }
@@ -217,6 +219,9 @@ func (c *fakeSession) serve(read func() ([]byte, error)) {
 	}
 	c.server.mu.Lock()
 	delete(c.server.sessions[c.user], c)
+	for _, room := range c.server.rooms {
+		delete(room.members, c)
+	}
 	c.server.mu.Unlock()
 	close(done)
 	c.nc.Close()
@@ -265,6 +270,8 @@ func (c *fakeSession) message(data []byte) bool {
 			must(wire.Unmarshal(f.Form, f.Body, send))
 		}
 		return c.send(f.Seq, send)
+	case wire.OpJoin:
+		c.join(f)
 	case wire.OpAck:
 		var ack imv1.Ack
 		must(wire.Unmarshal(f.Form, f.Body, &ack))
@@ -336,6 +343,12 @@ func (c *fakeSession) send(seq int32, send *imv1.Send) bool {
 	}
 	if send.After != "" && s.stored[key+send.After] == nil {
 		c.put(wire.OpError, seq, &imv1.Error{Code: string(im.OutOfOrder)})
+		return true
+	}
+	if room := s.rooms[send.To.GetRoomId()]; room != nil {
+		ack := c.say(room, send)
+		s.stored[key+send.ClientMsgId] = ack
+		c.put(wire.OpSendAck, seq, ack)
 		return true
 	}
 	s.count++

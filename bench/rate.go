@@ -16,6 +16,11 @@ func (rateShape) drive(ctx context.Context, r *run, progress Progress) error {
 		return err
 	}
 	progress.step("%.0f messages/s over %d senders, for %s after %s of warm-up", r.config.Rate, len(r.streams), r.config.Duration, r.config.Warmup)
+	return r.paced(ctx)
+}
+
+// paced is a measured load at the config's rate.
+func (r *run) paced(ctx context.Context) error {
 	pacing, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	err := r.measured(ctx, func() {

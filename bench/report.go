@@ -32,6 +32,7 @@ type Report struct {
 	CatchUp    *CatchUpResult  `json:"catchup,omitempty"`
 	Idle       *IdleResult     `json:"idle,omitempty"`
 	Storm      *StormResult    `json:"storm,omitempty"`
+	Room       *RoomResult     `json:"room,omitempty"`
 	Overload   *OverloadResult `json:"overload,omitempty"`
 	Logins     float64         `json:"logins_per_second,omitempty"`
 	Generator  Cost            `json:"generator"`
@@ -95,6 +96,7 @@ func (r *run) report() *Report {
 		Config: r.config, Run: fmt.Sprintf("%08x", uint32(r.id)), Begun: r.begun, Machine: machine(), Whole: s.all,
 		Ack: latencyOf(s.ack), Delivery: latencyOf(s.delivery), Login: latencyOf(s.login), Lag: latencyOf(s.lag),
 		Series: slices.Clone(s.series), CatchUp: catchUpResult(r.samples),
+		Room: r.room.result(len(r.devices)),
 	}
 	report.Whole.Refused, report.Reconnects = maps.Clone(s.all.Refused), maps.Clone(s.reconnects)
 	if len(r.marks) == 2 {
@@ -182,12 +184,22 @@ func (r *Report) rows() []row {
 	case Groups:
 		add("measured", "%.1f s, %d groups of %d, %d senders each, window %d", r.Seconds, c.Groups, c.Members, c.Senders, c.Window)
 		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
+	case Rooms:
+		pace := fmt.Sprintf("window %d", c.Window)
+		if c.Rate > 0 {
+			pace = fmt.Sprintf("%.0f messages/s", c.Rate)
+		}
+		add("measured", "%.1f s, a room of %d, %d speakers, %s", r.Seconds, c.Members, c.Senders, pace)
+		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
 	default:
 		add("measured", "%.1f s, %d pairs, window %d", r.Seconds, c.Pairs, c.Window)
 		add("throughput", "%.0f sent/s, %.0f acknowledged/s, %.0f delivered/s", r.PerSecond.Sent, r.PerSecond.Acked, r.PerSecond.Delivered)
 	}
 	if r.Storm != nil {
 		r.Storm.rows(add)
+	}
+	if r.Room != nil {
+		add("room", "%d members were in after %.0f ms; %d deliveries were skipped, and announced", r.Room.Members, r.Room.Joined, r.Room.Skipped)
 	}
 	if r.Overload != nil {
 		r.Overload.rows(add)

@@ -33,6 +33,7 @@ type run struct {
 	samples       []catchUp // of CatchUp
 	idle          IdleResult
 	overload      *OverloadResult // of Overload
+	room          *room           // of Rooms
 	storm         atomic.Bool     // sessions that end now are a storm's
 	loginTime     time.Duration   // of Login: all rounds
 	enough        int             // not 0: so many acknowledged messages end the load
@@ -199,6 +200,9 @@ func (r *run) settle(ctx context.Context) {
 	})
 	for _, d := range r.devices {
 		d.history.CaughtUp()
+		if d.visit != nil {
+			d.visit.member.CaughtUp()
+		}
 	}
 }
 
@@ -230,7 +234,7 @@ func (u *user) limit() {
 func (d *device) caughtUp() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.last >= d.ceiling || !d.live && d.leaving
+	return d.last >= d.ceiling && d.visit.caughtUp() || !d.live && d.leaving
 }
 
 // machine describes where the run was made.

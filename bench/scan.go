@@ -38,6 +38,15 @@ type scanner interface {
 	// deliver calls do with each entry of a deliver.
 	deliver(body []byte, do func(*entry)) error
 	sendAck(body []byte, a *answer) error
+	// room reads a room_deliver or a join_reply, and calls do with each message of it.
+	room(op wire.Op, body []byte, p *roomPart, do func(*entry)) error
+}
+
+// roomPart is what a room says, but for its messages.
+type roomPart struct {
+	after, upto, head int64
+	events, skipped   int
+	hasMore           bool
 }
 
 func scannerOf(form wire.Form) scanner {

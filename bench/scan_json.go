@@ -155,16 +155,14 @@ func (jsonScanner) deliver(body []byte, do func(*entry)) error {
 		if string(key) != "entries" {
 			return true
 		}
-		list := jsonObject{data: value}
-		list.expect('[')
-		for item, ok := list.item(); ok; item, ok = list.item() {
+		return eachItem(value, func(item []byte) bool {
 			var e entry
 			if e.scanJSON(item) != nil {
 				return false
 			}
 			do(&e)
-		}
-		return !list.bad
+			return true
+		})
 	})
 }
 
@@ -253,6 +251,48 @@ func (jsonScanner) sendAck(body []byte, a *answer) error {
 		}
 		return true
 	})
+}
+
+func (jsonScanner) room(_ wire.Op, body []byte, p *roomPart, do func(*entry)) error {
+	return eachField(body, func(key, value []byte) bool {
+		switch string(key) {
+		case "after":
+			p.after = jsonInt(value)
+		case "upto":
+			p.upto = jsonInt(value)
+		case "head":
+			p.head = jsonInt(value)
+		case "skipped":
+			p.skipped = int(jsonInt(value))
+		case "has_more":
+			p.hasMore = string(value) == "true"
+		case "events":
+			return eachItem(value, func([]byte) bool { p.events++; return true })
+		case "messages":
+			return eachItem(value, func(item []byte) bool {
+				var e entry
+				if eachField(item, e.setMessage) != nil {
+					return false
+				}
+				do(&e)
+				return true
+			})
+		}
+		return true
+	})
+}
+
+// eachItem calls do with the elements of an array until it returns false, and then does
+// so itself; also where the array is malformed.
+func eachItem(data []byte, do func([]byte) bool) bool {
+	list := jsonObject{data: data}
+	list.expect('[')
+	for item, ok := list.item(); ok; item, ok = list.item() {
+		if !do(item) {
+			return false
+		}
+	}
+	return !list.bad
 }
 
 // jsonInt reads an int64, which may be a string or a number; -1 for anything

@@ -1,6 +1,10 @@
 package bench
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/im-transfer/im/proto/wire"
+)
 
 // protoScanner reads the protobuf form. The numbers are those of client.proto.
 type protoScanner struct{}
@@ -159,4 +163,58 @@ func (protoScanner) sendAck(body []byte, a *answer) error {
 		}
 	}
 	return whole(body)
+}
+
+func (protoScanner) room(op wire.Op, body []byte, p *roomPart, do func(*entry)) error {
+	set := p.setDeliver
+	if op == wire.OpJoinReply {
+		set = p.setJoin
+	}
+	var f field
+	for f.next(&body) {
+		message := set(&f)
+		if message == nil {
+			continue
+		}
+		var e entry
+		if !e.scanProtoMessage(message) {
+			return errBody
+		}
+		do(&e)
+	}
+	return whole(body)
+}
+
+// setDeliver takes a field of a room_deliver; a message is left to the caller.
+func (p *roomPart) setDeliver(f *field) (message []byte) {
+	switch f.number {
+	case 2:
+		p.after = int64(f.value)
+	case 3:
+		p.upto = int64(f.value)
+	case 4:
+		return f.bytes
+	case 5:
+		p.events++
+	case 6:
+		p.skipped = int(int32(f.value))
+	}
+	return nil
+}
+
+// setJoin takes a field of a join_reply, likewise.
+func (p *roomPart) setJoin(f *field) (message []byte) {
+	switch f.number {
+	case 2:
+		p.head = int64(f.value)
+	case 4:
+		p.upto = int64(f.value)
+	case 5:
+		return f.bytes
+	case 6:
+		p.events++
+	case 7:
+		p.hasMore = f.value != 0
+	}
+	return nil
 }

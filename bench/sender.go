@@ -154,6 +154,9 @@ func (d *device) answered(f wire.Frame) error {
 		At: d.now, Number: number, MessageID: a.messageID, Conversation: d.run.conversation(a.conversation),
 		ConversationSeq: a.conversationSeq, Duplicate: a.duplicate,
 	})
+	if d.visit != nil {
+		d.visit.room.answered(a.conversationSeq)
+	}
 	if slot := d.slot(number); slot != nil {
 		d.tally.acked++
 		d.tally.expected += d.streams[slot.stream].fanout

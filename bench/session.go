@@ -211,6 +211,7 @@ func (d *device) welcomed(f wire.Frame) error {
 		d.welcome = nil
 	}
 	d.returned()
+	d.visit.comesBack(d)
 	d.resendAll()
 	return nil
 }

@@ -32,6 +32,8 @@ func shapeOf(config Config) shape {
 		return overloadShape{}
 	case Groups:
 		return groupShape{}
+	case Rooms:
+		return roomShape{}
 	}
 	return pairShape{}
 }

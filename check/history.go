@@ -19,6 +19,7 @@ type History struct {
 	byName        map[[2]string]*Device
 	conversations []conversation // by ConversationRef, less one
 	byID          map[string]ConversationRef
+	rooms         map[ConversationRef]*Room
 }
 
 type conversation struct {

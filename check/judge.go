@@ -64,6 +64,9 @@ func Judge(h *History) Verdict {
 			j.judgeInbox(devices)
 		}
 	}
+	for _, room := range h.rooms {
+		j.judgeRoom(room)
+	}
 	j.judgeMessages()
 	j.judgeConversations()
 	j.tell()

@@ -74,12 +74,13 @@ type Violation struct {
 // Verdict is the outcome of a run.
 type Verdict struct {
 	Devices      int          `json:"devices"`
-	Sent         int          `json:"sent"`         // different messages
-	Acknowledged int          `json:"acknowledged"` // of those
-	Refused      int          `json:"refused"`      // of those, for good
-	Delivered    int          `json:"delivered"`    // entries at devices, repeats of a resumed session not counted
-	Totals       map[Kind]int `json:"totals"`       // all violations
-	Violations   []Violation  `json:"violations"`   // the first MaxViolations of each kind
+	Sent         int          `json:"sent"`              // different messages
+	Acknowledged int          `json:"acknowledged"`      // of those
+	Refused      int          `json:"refused"`           // of those, for good
+	Delivered    int          `json:"delivered"`         // entries at devices, repeats of a resumed session not counted, and messages in rooms
+	Skipped      int          `json:"skipped,omitempty"` // that slow members of rooms were told to have missed
+	Totals       map[Kind]int `json:"totals"`            // all violations
+	Violations   []Violation  `json:"violations"`        // the first MaxViolations of each kind
 }
 
 // MaxViolations bounds the violations of a kind that are told in full.
@@ -103,8 +104,12 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	if !v.OK() {
 		word = fmt.Sprintf("%d VIOLATIONS", v.Total())
 	}
-	_, err := fmt.Fprintf(w, "verdict: %s (%d devices, %d sent, %d acknowledged, %d refused, %d delivered)\n",
-		word, v.Devices, v.Sent, v.Acknowledged, v.Refused, v.Delivered)
+	skipped := ""
+	if v.Skipped > 0 {
+		skipped = fmt.Sprintf(", %d skipped", v.Skipped)
+	}
+	_, err := fmt.Fprintf(w, "verdict: %s (%d devices, %d sent, %d acknowledged, %d refused, %d delivered%s)\n",
+		word, v.Devices, v.Sent, v.Acknowledged, v.Refused, v.Delivered, skipped)
 	for _, kind := range v.Kinds() {
 		fmt.Fprintf(w, "  %-12s %d\n", kind, v.Totals[kind])
 	}

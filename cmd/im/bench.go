@@ -25,6 +25,8 @@ Modes:
            times, so a server that stalls pays for all that had to wait
   single   one sender
   groups   groups of users, some of the members of each write to all
+  rooms    a room of 10,000, half of them on each transport, some of whom speak: as
+           fast as their windows let them, or with --rate at fixed times
   idle     connections that do nothing; the server's memory for each, with --pid
            or --metrics
   catchup  messages to users who are away; how fast they get them when they return
@@ -77,7 +79,7 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.StringVar(&config.ServiceKey, "service-key", os.Getenv("IM_HTTP_SERVICE_KEY"), "service `key`; else that in the data directory")
 	flags.StringVar(&output.dataDir, "data-dir", cmp.Or(os.Getenv("IM_DATA_DIR"), "./data"), "`directory` with a service.key")
 	flags.StringSliceVar(&config.Gateways, "gateway", nil, "ws:// and tcp:// `URLs` to connect to, instead of asking the server")
-	flags.StringVar(&config.Transport, "transport", bench.WebSocket, "websocket, tcp or mixed")
+	flags.StringVar(&config.Transport, "transport", "", "websocket, tcp or mixed (websocket; rooms mixed)")
 	flags.StringVar(&config.Form, "form", bench.Protobuf, "protobuf, json or text (text over tcp is json)")
 	flags.IntVar(&config.Size, "size", 128, "`bytes` of a message's text, from 64")
 	flags.DurationVar(&config.Duration, "duration", 10*time.Second, "measured time; idle: how long connections are held")
@@ -85,10 +87,10 @@ func benchFlags(command *cobra.Command, config *bench.Config, output *benchOutpu
 	flags.IntVar(&config.Window, "window", 0, "unacknowledged messages of a sender, to 256 (16; single and catchup 64)")
 	flags.IntVar(&config.Pairs, "pairs", 0, "pairs of users (100; single and catchup 1)")
 	flags.IntVar(&config.Groups, "groups", 1, "how many groups")
-	flags.IntVar(&config.Members, "members", 200, "members of each group, to 500")
-	flags.IntVar(&config.Senders, "senders", 10, "members of each group who write to it")
+	flags.IntVar(&config.Members, "members", 0, "members of each group, to 500 (200), or of the room (10000)")
+	flags.IntVar(&config.Senders, "senders", 0, "members of each group (10), or of the room (4), who write to it")
 	flags.IntVar(&config.Devices, "devices", 1, "devices of each user, to 6")
-	flags.Float64Var(&config.Rate, "rate", 1000, "rate: messages per second of all senders together")
+	flags.Float64Var(&config.Rate, "rate", 0, "rate: messages per second of all senders together (1000); rooms: the same, instead of a window")
 	flags.Float64Var(&config.Factor, "factor", 10, "overload: how many times what the server takes is offered")
 	flags.IntVar(&config.Connect, "connections", 0, "idle, storm: how many (10000); login (1000)")
 	flags.IntVar(&config.Messages, "messages", 0, "catchup: for each absent user (5000); pairs, single: of each sender, then the run ends")

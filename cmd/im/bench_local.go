@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,16 +62,20 @@ func benchEmbedded(ctx context.Context, options local.Options, strike string, co
 	return &localSystem{stop: e.Stop}, nil
 }
 
-// benchCluster starts a cluster with one server of the run's transport; a strike starts
-// another and ends the first, so that all devices are its and have one to go to.
+// benchCluster starts a cluster, for a storm with one server of the run's transport: a
+// strike starts another and ends the first, so that all devices are its and have one to
+// go to.
 func benchCluster(ctx context.Context, options local.Options, strike string, config *bench.Config) (*localSystem, error) {
-	if config.Transport == bench.Mixed {
-		return nil, errors.New("--local cluster ends a server of one transport: --transport is websocket or tcp")
+	transport := cmp.Or(config.Transport, bench.WebSocket)
+	if config.Mode == bench.Storm {
+		if transport == bench.Mixed {
+			return nil, errors.New("a storm ends a server of one transport: --transport is websocket or tcp")
+		}
+		options.Count = map[string]int{transport: 1}
 	}
 	if err := local.HasEngines(); err != nil {
 		return nil, err
 	}
-	options.Count = map[string]int{config.Transport: 1}
 	cluster, err := local.StartEngines(ctx, options)
 	if err != nil {
 		return nil, err
@@ -84,14 +89,14 @@ func benchCluster(ctx context.Context, options local.Options, strike string, con
 		config.PIDs = append(config.PIDs, server.PID())
 	}
 	config.Strike = func(ctx context.Context) error {
-		other, err := cluster.Add(config.Transport)
+		other, err := cluster.Add(transport)
 		if err == nil {
 			err = other.Start(ctx)
 		}
 		if err != nil {
 			return err
 		}
-		return ends(cluster.Server(config.Transport, 1), strike)
+		return ends(cluster.Server(transport, 1), strike)
 	}
 	return &localSystem{stop: cluster.Stop}, nil
 }
