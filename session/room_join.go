@@ -14,6 +14,8 @@ const (
 	joinTimeout = 5 * time.Second
 	// onlinePatience is how long a join waits to learn how many are elsewhere.
 	onlinePatience = time.Second
+	// joinAgain is when to ask again whose join was overtaken by a change of the room.
+	joinAgain = 50 * time.Millisecond
 	// joinTries bounds how often a join reads on because the room has moved meanwhile.
 	joinTries = 3
 )
@@ -33,7 +35,9 @@ func (s *Session) joinRoom(frame wire.Frame) {
 	if refusal == nil {
 		var page *imv1.RoomPageReply
 		if page, refusal = s.readRoom(m, &join); refusal == nil {
-			s.joined(m, frame.Seq, &join, page)
+			refusal = s.joined(m, frame.Seq, &join, page)
+		}
+		if refusal == nil {
 			return
 		}
 	}
@@ -123,26 +127,28 @@ func (r *room) awaitAttached(ctx context.Context) {
 // joined answers a join and lets the room's deliveries go on behind it: at the end of the
 // page, or, where that is not the end of the room, at its head: the rest is for the client
 // to read, whom the next delivery's after shows that there is a gap.
-func (s *Session) joined(m *member, seq int32, join *imv1.Join, page *imv1.RoomPageReply) {
+func (s *Session) joined(m *member, seq int32, join *imv1.Join, page *imv1.RoomPageReply) *im.Error {
 	upto, online := m.room.knows(page.Head), m.room.online()
 	batch, _ := (&roomBody{events: page.Events}).batch(s.form, 0)
 	head := &imv1.JoinReply{RoomId: join.RoomId, Head: max(page.Head, upto), Online: online, Upto: page.Upto, HasMore: page.Upto < page.Head}
 	frame, err := wire.AppendJoinReply(nil, s.form, seq, head, batch)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		s.hub.log.Error("encode a frame", "op", wire.OpJoinReply.String(), "error", err)
-		s.refuse(seq, im.AsError(err))
-		return
+		return im.AsError(err)
+	case m.left, m.ended > page.Head: // banned, or the room dissolved, since the page was read
+		return im.Retry(im.Unavailable, joinAgain, "the room has changed meanwhile")
 	}
 	s.putFrame(frame)
 	if !m.joining { // it has been in: what it is shown goes on where it is, or behind the page
 		if page.After <= m.upto {
 			m.upto = max(m.upto, page.Upto)
 		}
-		return
+		return nil
 	}
-	m.joining, m.upto = false, page.Head
+	m.joining, m.since, m.upto = false, page.Head, page.Head
 	m.inside.Store(true)
 	for _, b := range m.held {
 		m.write(b)
@@ -151,4 +157,5 @@ func (s *Session) joined(m *member, seq int32, join *imv1.Join, page *imv1.RoomP
 	if m.upto < upto {
 		m.passed = max(m.passed, upto)
 	}
+	return nil
 }

@@ -24,6 +24,8 @@ type member struct {
 	joining bool
 	left    bool
 	held    []*roomBody // handed out while it joins
+	ended   int64       // seq of the last event, while it joins, that takes it out
+	since   int64       // conversation seq up to which it was judged when it joined
 	upto    int64       // conversation seq that the session has been told of up to
 	passed  int64       // highest seq that was passed over, if above upto
 }
@@ -52,11 +54,17 @@ func (m *member) deliver(b *roomBody) {
 // The caller holds the session's mu.
 func (m *member) write(b *roomBody) {
 	s := m.session
-	if b.upto <= m.upto {
+	if b.upto > m.upto && s.pending() >= highWater {
+		m.passed = max(m.passed, b.upto)
 		return
 	}
-	if s.pending() >= highWater {
-		m.passed = max(m.passed, b.upto)
+	m.put(b)
+}
+
+// put puts what a body holds above upto into the outbox. The caller holds mu.
+func (m *member) put(b *roomBody) {
+	s := m.session
+	if b.upto <= m.upto {
 		return
 	}
 	frame, err := b.frame(s.form, m.room.id, m.upto)
@@ -67,6 +75,32 @@ func (m *member) write(b *roomBody) {
 	}
 	s.putFrame(frame)
 	m.upto = b.upto
+}
+
+// end judges whether an event takes the member out, which those behind its join do, and
+// then tells it that event, however much waits for it: who is out must know.
+func (m *member) end(last *roomBody) bool {
+	s := m.session
+	s.mu.Lock()
+	switch {
+	case m.left:
+		s.mu.Unlock()
+		return false
+	case m.joining: // the answer to the join tells, if that was judged before
+		m.ended = max(m.ended, last.upto)
+		s.mu.Unlock()
+		return false
+	case last.upto <= m.since:
+		s.mu.Unlock()
+		return false
+	}
+	m.put(last)
+	start := s.writes()
+	s.mu.Unlock()
+	if start {
+		s.hub.crew.start(s, (*Session).write)
+	}
+	return true
 }
 
 // tellSkipped tells a device that has caught up what was passed over for it, where

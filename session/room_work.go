@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"runtime"
 	"slices"
 
 	"github.com/im-transfer/im"
@@ -10,6 +11,11 @@ import (
 
 // roomPageBytes bounds a page of a room.
 const roomPageBytes = 256 << 10
+
+// handedAtOnce is to how many members a body is handed before the writers that this has
+// started have their turn: with those of 10,000 ready at once whatever else comes, an
+// answer to a speaker for one, would wait behind all of them.
+const handedAtOnce = 32
 
 // work hands out what there is until nothing is left. What can not be read yet is tried
 // again after a pause; everything behind it waits in its place.
@@ -37,15 +43,25 @@ func (r *room) work() {
 // handOut gives a body to every member, and lets those go who may not stay.
 func (r *room) handOut(b *roomBody, members []*member) {
 	if !b.skimmed {
-		for _, m := range members {
-			m.deliver(b)
+		for i, m := range members {
+			if m.deliver(b); (i+1)%handedAtOnce == 0 {
+				runtime.Gosched()
+			}
 		}
 	}
 	for _, e := range b.events {
 		if e.Dissolved || len(e.Removed) > 0 {
-			r.link.exitAll(members, func(m *member) bool { return e.Dissolved || slices.Contains(e.Removed, m.session.user) })
+			r.letGo(e, members)
 		}
 	}
+}
+
+// letGo takes those out whom an event takes out, and who have not come in since.
+func (r *room) letGo(e *imv1.RoomEvent, members []*member) {
+	last := &roomBody{after: e.Seq - 1, upto: e.Seq, events: []*imv1.RoomEvent{e}}
+	r.link.exitAll(members, func(m *member) bool {
+		return (e.Dissolved || slices.Contains(e.Removed, m.session.user)) && m.end(last)
+	})
 }
 
 // spread gives a signal to every member but the one that it came from.

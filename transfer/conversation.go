@@ -97,6 +97,9 @@ func (s *sequencer) loadConversations(ctx context.Context, commands []*pending) 
 		switch {
 		case c.Exists, makes(asked[c.ID]):
 			s.remember(c)
+			if c.room != nil {
+				s.rooms.seen(c.ID, c.Head)
+			}
 		case asked[c.ID].PeerId != "":
 			fresh = append(fresh, c)
 		} // what is not there is not remembered: it may be made later

@@ -41,6 +41,15 @@ func (c *conversation) openTo(userID string, nowMs int64) error {
 	return nil
 }
 
+// shownTo is openTo for who reads a room. A gateway, which names no user, reads one that
+// is dissolved too: by its last event those leave who are in it.
+func (c *conversation) shownTo(userID string, nowMs int64) error {
+	if userID == "" && c.Exists {
+		return nil
+	}
+	return c.openTo(userID, nowMs)
+}
+
 // speaks judges whether a user may be heard in a room.
 func (c *conversation) speaks(userID string, joined bool, nowMs int64) error {
 	if err := c.openTo(userID, nowMs); err != nil {

@@ -43,7 +43,7 @@ func (s *Server) roomPage(ctx context.Context, r *imv1.RoomPageRequest, reply *i
 	if err != nil {
 		return err
 	}
-	if err := room.openTo(r.UserId, s.now().UnixMilli()); err != nil {
+	if err := room.shownTo(r.UserId, s.now().UnixMilli()); err != nil {
 		return err
 	}
 	reply.Head, reply.After = room.Head, min(r.GetAfter(), room.Head)
@@ -68,7 +68,8 @@ func (s *Server) roomPage(ctx context.Context, r *imv1.RoomPageRequest, reply *i
 	})
 }
 
-// fillRoomPage puts events into a page, up to the first gap.
+// fillRoomPage puts events into a page, up to the first gap, and no further than the head
+// for which the reader was judged: who joins up to there is banned by what comes later.
 func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int, show func(*im.Event) (*imv1.RoomEvent, error)) error {
 	total := 0
 	for i := range events {
@@ -77,12 +78,11 @@ func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int, sh
 			return err
 		}
 		total += len(shown.GetMessage()) + len(shown.GetEntry())
-		if events[i].Seq != reply.Upto+1 || maxBytes > 0 && total > maxBytes && len(reply.Events) > 0 {
+		if events[i].Seq != reply.Upto+1 || events[i].Seq > reply.Head || maxBytes > 0 && total > maxBytes && len(reply.Events) > 0 {
 			break
 		}
 		reply.Events, reply.Upto = append(reply.Events, shown), events[i].Seq
 	}
-	reply.Head = max(reply.Head, reply.Upto)
 	return nil
 }
 

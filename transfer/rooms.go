@@ -61,7 +61,9 @@ func newRooms(s *Server, partition int, term int64) *rooms {
 
 // close ends the loader. Nothing is answered any more.
 func (r *rooms) close() {
-	r.cancel()
+	r.mu.Lock()
+	r.cancel() // from here on nothing is loaded
+	r.mu.Unlock()
 	r.running.Wait()
 }
 
@@ -242,7 +244,7 @@ func (r *rooms) attach(wants []wantedRoom, states map[string]*im.ConversationSta
 			continue
 		}
 		there := &imv1.RoomThere{ConversationId: want.id, Attached: true}
-		if c, _, err := roomOf(states[want.id]); err != nil || c.openTo("", 0) != nil {
+		if c, _, err := roomOf(states[want.id]); err == nil && c.shownTo("", 0) != nil {
 			there.Gone = true
 			delete(room.gateways, want.from)
 			if len(room.gateways) == 0 {
@@ -271,24 +273,50 @@ func (s *sequencer) pushRooms() {
 func (r *rooms) push(events []*im.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pushes := map[string]*imv1.RoomPush{}
+	pushes := map[*openRoom]*imv1.RoomPush{}
 	for _, e := range events {
 		room := r.open[e.ConversationID]
 		if room == nil {
 			continue
 		}
-		push := pushes[e.ConversationID]
-		if push == nil {
+		push := pushes[room]
+		if push == nil || e.Seq != push.Upto+1 {
+			room.push(push)
 			push = &imv1.RoomPush{ConversationId: e.ConversationID, After: e.Seq - 1}
-			pushes[e.ConversationID] = push
+			pushes[room] = push
 		}
 		room.head, push.Upto = max(room.head, e.Seq), e.Seq
 		push.Events = append(push.Events, roomEvent(e))
 	}
-	for id, push := range pushes {
-		for g := range r.open[id].gateways {
-			g.push([]*imv1.Push{{What: &imv1.Push_Room{Room: push}}}, nil)
-		}
+	for room, push := range pushes {
+		room.push(push)
+	}
+}
+
+// push hands a push, if any, to all gateways of the room.
+func (room *openRoom) push(push *imv1.RoomPush) {
+	if push == nil {
+		return
+	}
+	one := []*imv1.Push{{What: &imv1.Push_Room{Room: push}}}
+	for g := range room.gateways {
+		g.push(one, nil)
+	}
+}
+
+// seen tells the gateways of a room that the store shows more of it than was pushed: a
+// former owner has stored that, and it may have died, or lost its way to them, before it
+// said so.
+func (r *rooms) seen(id string, head int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	room := r.open[id]
+	if room == nil || head <= room.head {
+		return
+	}
+	room.head = head
+	for g := range room.gateways {
+		g.room(&imv1.RoomThere{ConversationId: id, Head: head, Elsewhere: notTold})
 	}
 }
 

@@ -323,6 +323,9 @@ func (s *sequencer) lookUp(ctx context.Context, doubtful []*pending) error {
 		if e, ok := stored[p.key]; ok {
 			p.settle(e)
 			p.fanout = p.stored && s.fansOutAgain(&e)
+			if im.IsRoom(e.ConversationID) {
+				s.rooms.seen(e.ConversationID, e.Seq)
+			}
 		}
 		after := p.key
 		after.ClientID = p.command.After
