@@ -165,7 +165,9 @@ func (d *device) beat(now time.Time) {
 		d.beatAt = d.now + d.heartbeat
 		d.conn.put(wire.OpHeartbeat, 0, &imv1.Heartbeat{}) //nolint:errcheck // it is empty
 	}
-	d.retry()
+	if d.maySend() {
+		d.retry()
+	}
 	d.conn.flush(now)
 	d.run.stats.add(&d.tally)
 }

@@ -98,14 +98,20 @@ func (d *device) enter() {
 	d.conn.put(wire.OpJoin, joinSequence, join) //nolint:errcheck // an id and a number can be said in every form
 }
 
-// comesBack enters the room again in a new session, in front of what is sent again.
-func (v *visit) comesBack(d *device) {
+// comesBack enters the room again in a new session; what is to be sent again waits for
+// the answer. False when the device has not been in any.
+func (v *visit) comesBack(d *device) bool {
 	if v == nil || v.answered == nil {
-		return
+		return false
 	}
 	v.fresh = true
 	d.enter()
+	return true
 }
+
+// maySend reports whether the device may send: it is live, and in its room if it has one.
+// The caller holds mu.
+func (d *device) maySend() bool { return d.live && (d.visit == nil || d.visit.in && !d.visit.fresh) }
 
 // joinReply handles a page of the room.
 func (d *device) joinReply(f wire.Frame) error {
@@ -125,7 +131,11 @@ func (d *device) joinReply(f wire.Frame) error {
 	if !v.in {
 		close(v.answered)
 	}
+	fresh := v.fresh
 	v.in, v.fresh, v.reading = true, false, false
+	if fresh {
+		d.resendAll()
+	}
 	if p.hasMore {
 		d.enter()
 	}

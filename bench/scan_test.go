@@ -97,6 +97,8 @@ func FuzzScanners(f *testing.F) {
 		for _, s := range []scanner{protoScanner{}, jsonScanner{}} {
 			var a answer
 			_ = s.deliver(data, func(*entry) {})
+			_ = s.room(wire.OpRoomDeliver, data, &roomPart{}, func(*entry) {})
+			_ = s.room(wire.OpJoinReply, data, &roomPart{}, func(*entry) {})
 			_ = s.sendAck(data, &a)
 		}
 		_, _ = scanText(data)

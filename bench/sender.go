@@ -95,7 +95,7 @@ func (d *device) send(index int, at time.Duration) {
 	slot := d.newSlot()
 	slot.at, slot.stream, slot.state = at, uint16(index), waitingSlot
 	d.unanswered++
-	if d.retryAt == 0 && d.live {
+	if d.retryAt == 0 && d.maySend() {
 		d.transmit(slot)
 	} else if d.retryAt == 0 {
 		d.retryAt = at + 1 // the next session sends it

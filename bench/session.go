@@ -181,7 +181,7 @@ func (d *device) handle(c *conn) error {
 	if d.last-d.acked >= ackEvery {
 		d.acknowledge()
 	}
-	if d.live {
+	if d.maySend() {
 		d.retry()
 		d.refill()
 	}
@@ -211,8 +211,9 @@ func (d *device) welcomed(f wire.Frame) error {
 		d.welcome = nil
 	}
 	d.returned()
-	d.visit.comesBack(d)
-	d.resendAll()
+	if !d.visit.comesBack(d) {
+		d.resendAll()
+	}
 	return nil
 }
 

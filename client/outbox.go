@@ -20,6 +20,7 @@ type outbox struct {
 	byID    map[string]*pending
 	flying  map[int32]*pending // by the sequence of the last frame
 	threads map[string]*thread // by conversation id
+	held    map[string]bool    // conversations whose sends wait: rooms that are not joined again yet
 }
 
 // pending is one send.
@@ -84,7 +85,7 @@ func (o *outbox) eachUnsent(now time.Time, visit func(*pending) bool) (resume ti
 		return time.Time{}
 	}
 	for _, p := range o.sends {
-		if p.sequence != 0 || !p.saved || p.thread == nil {
+		if p.sequence != 0 || !p.saved || p.thread == nil || o.held[p.thread.key] {
 			continue
 		}
 		if until := p.thread.pausedUntil; until.After(now) {

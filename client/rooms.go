@@ -57,15 +57,18 @@ func (c *Client) JoinRoom(ctx context.Context, roomID string, after int64) (*imv
 func (c *Client) LeaveRoom(ctx context.Context, roomID string) error {
 	c.mu.Lock()
 	delete(c.rooms, roomID)
+	c.letSends(roomID)
 	c.mu.Unlock()
 	return c.ask(ctx, wire.OpLeave, &imv1.Leave{RoomId: roomID}, wire.OpLeaveReply, &imv1.LeaveReply{})
 }
 
 // joinAgain enters all rooms in a new session, in front of everything else that it
-// writes. The caller holds mu.
+// writes. What is to be sent to a room waits until it is in: else it would be refused for
+// good. The caller holds mu.
 func (l *link) joinAgain() {
+	l.client.out.held = make(map[string]bool, len(l.client.rooms))
 	for _, r := range l.client.rooms {
-		r.behind = false
+		r.behind, l.client.out.held[im.RoomConversation(r.id)] = false, true
 		l.readRoom(r)
 	}
 }
@@ -104,9 +107,10 @@ func (l *link) joinReply(frame wire.Frame, body *imv1.JoinReply) error {
 	switch {
 	case r != nil && c.rooms[r.id] == r:
 		r.reading = false
+		c.letSends(r.id)
 		page := &imv1.RoomDeliver{RoomId: r.id, After: r.upto, Upto: body.GetUpto(), Messages: body.GetMessages(), Events: body.GetEvents()}
 		before := r.upto
-		if l.take(r, page, body.GetHead()); r.upto > before { // else there is nothing yet; the next delivery asks again
+		if l.take(r, page, body.GetHead(), false); r.upto > before { // else there is nothing yet; the next delivery asks again
 			l.catchUp(r)
 		}
 	case waiting != nil && !waiting.closed:
@@ -124,6 +128,7 @@ func (l *link) joinReply(frame wire.Frame, body *imv1.JoinReply) error {
 func (l *link) entered(body *imv1.JoinReply) {
 	r := &room{id: body.GetRoomId(), upto: body.GetUpto(), head: body.GetHead()}
 	l.client.rooms[r.id] = r
+	l.client.letSends(r.id)
 	if r.upto < r.head {
 		l.readRoom(r)
 	}
@@ -154,7 +159,7 @@ func (l *link) roomDeliver(body *imv1.RoomDeliver) error {
 	c := l.client
 	c.mu.Lock()
 	if r := c.rooms[body.GetRoomId()]; r != nil {
-		l.take(r, body, body.GetUpto())
+		l.take(r, body, body.GetUpto(), true)
 		l.catchUp(r)
 	}
 	c.mu.Unlock()
@@ -162,8 +167,10 @@ func (l *link) roomDeliver(body *imv1.RoomDeliver) error {
 	return nil
 }
 
-// take hands a part of a room on, if it follows on what was. The caller holds mu.
-func (l *link) take(r *room, part *imv1.RoomDeliver, head int64) {
+// take hands a part of a room on, if it follows on what was. What is delivered live may
+// take the client out; what is read may not, for who has read it is in. The caller holds
+// mu.
+func (l *link) take(r *room, part *imv1.RoomDeliver, head int64, live bool) {
 	c := l.client
 	r.head = max(r.head, head)
 	if part.GetAfter() <= r.upto && part.GetUpto() > r.upto {
@@ -173,7 +180,7 @@ func (l *link) take(r *room, part *imv1.RoomDeliver, head int64) {
 			return
 		}
 		r.upto = d.Upto
-		if why := endsFor(d, c.tokens.UserID); why != nil {
+		if why := endsFor(d, c.tokens.UserID); live && why != nil {
 			c.leftRoom(r, why)
 		}
 	}
@@ -235,11 +242,21 @@ func endsFor(d *RoomDelivery, userID string) error {
 	return nil
 }
 
+// letSends lets go what waits for a room to be joined again. The caller holds mu.
+func (c *Client) letSends(roomID string) {
+	if conversation := im.RoomConversation(roomID); c.out.held[conversation] {
+		delete(c.out.held, conversation)
+		c.link.wakeUp()
+	}
+}
+
 // leftRoom forgets a room and tells the handler, however far behind that is. The caller
 // holds mu.
 func (c *Client) leftRoom(r *room, why error) {
 	delete(c.rooms, r.id)
+	c.letSends(r.id)
 	c.in.queue = append(c.in.queue, item{era: c.in.era, room: &RoomDelivery{RoomID: r.id, After: r.upto, Upto: r.upto, Ended: why}})
+	signal(c.entries)
 }
 
 // Room is a room as everybody sees it.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ type LinkConfig struct {
 	// Explain says what to look at when a transfer can not be reached; empty where the
 	// error says enough. Nil: it always does.
 	Explain func(error) string
+	// RoomHeads is how often the heads of all open rooms are compared with their
+	// owners', in one batch for each: so a push that was lost is found without a new
+	// one. 10 s; as many whole seconds, at least one.
+	RoomHeads time.Duration
 }
 
 // Link keeps one stream to every live transfer for all sessions and calls of a
@@ -78,6 +83,7 @@ type Link struct {
 // NewLink returns a link that Start starts.
 func NewLink(config LinkConfig, log *slog.Logger) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
+	config.RoomHeads = cmp.Or(config.RoomHeads, roomHeads)
 	l := &Link{
 		config: config, log: log, ctx: ctx, cancel: cancel,
 		pulls: make(chan struct{}, maxPulls),

@@ -142,13 +142,14 @@ func (s *Session) joined(m *member, seq int32, join *imv1.Join, page *imv1.RoomP
 		return im.Retry(im.Unavailable, joinAgain, "the room has changed meanwhile")
 	}
 	s.putFrame(frame)
+	m.since = max(m.since, page.Head)
 	if !m.joining { // it has been in: what it is shown goes on where it is, or behind the page
 		if page.After <= m.upto {
 			m.upto = max(m.upto, page.Upto)
 		}
 		return nil
 	}
-	m.joining, m.since, m.upto = false, page.Head, page.Head
+	m.joining, m.upto = false, page.Head
 	m.inside.Store(true)
 	for _, b := range m.held {
 		m.write(b)

@@ -25,7 +25,7 @@ type member struct {
 	left    bool
 	held    []*roomBody // handed out while it joins
 	ended   int64       // seq of the last event, while it joins, that takes it out
-	since   int64       // conversation seq up to which it was judged when it joined
+	since   int64       // conversation seq up to which it was judged when it joined, or read
 	upto    int64       // conversation seq that the session has been told of up to
 	passed  int64       // highest seq that was passed over, if above upto
 }

@@ -3,15 +3,14 @@ package session
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// beatsBetween is after how many ticks of a second the heads of all rooms are compared
-// with their owners', in one batch for each: so a push that was lost is found without a
-// new one.
-const beatsBetween = 10
+// roomHeads is the default of LinkConfig.RoomHeads.
+const roomHeads = 10 * time.Second
 
 // countedAtOnce is up to how many sessions here a room's owner is told of each that comes
 // or goes; of more, once a tick.
@@ -94,19 +93,21 @@ func (st *stream) roomsHere(heres []*imv1.RoomHere) {
 // beatRooms tells owners what has changed since the last tick, and now and then of all
 // rooms.
 func (l *Link) beatRooms() {
+	between := max(1, int(l.config.RoomHeads/(beatPatience/2)))
 	for i := range l.rooms {
-		l.rooms[i].beat()
+		l.rooms[i].beat(between)
 	}
 }
 
-func (p *roomPart) beat() {
+// beat is a tick; the heads are told at one of so many.
+func (p *roomPart) beat(between int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.beats++
 	if p.owner == nil || len(p.rooms) == 0 {
 		return
 	}
-	all := p.beats%beatsBetween == 0
+	all := p.beats%between == 0
 	var heres []*imv1.RoomHere
 	for _, r := range p.rooms {
 		if all || r.moved() {

@@ -152,11 +152,15 @@ func (p *pipeline) gateway() *session.Hub {
 	return hub
 }
 
-// linked is gateway with its link, which can be cut.
-func (p *pipeline) linked() (*session.Hub, *session.Link) {
-	link := session.NewLink(session.LinkConfig{
+// linked is gateway with its link, which can be cut; its configuration can be changed.
+func (p *pipeline) linked(options ...func(*session.LinkConfig)) (*session.Hub, *session.Link) {
+	config := session.LinkConfig{
 		ServerID: im.NewID(), Role: "tcp", InboxPartitions: pipelinePartitions, ConversationPartitions: pipelinePartitions, Servers: p.registry, Dial: p.dial,
-	}, p.log)
+	}
+	for _, option := range options {
+		option(&config)
+	}
+	link := session.NewLink(config, p.log)
 	must(p.t, link.Start())
 	hub := session.NewHub(session.Config{}, link, p.log)
 	p.t.Cleanup(func() {

@@ -15,7 +15,8 @@ const chatHelp = `/to NAME                   talk to someone, by user name or id
 /members                   who is in the group
 /add USER...               bring others into the group
 /remove USER               put someone out of the group
-/leave                     leave the group
+/join ROOM                 go into a room and talk to it
+/leave                     leave the group, or the room
 /history [N]               the last N messages (20)
 /passport [N]              what became of the Nth newest message (1)
 /list                      your conversations, newest first
@@ -57,6 +58,7 @@ const (
 	verbTo       chatVerb = "to"
 	verbGroup    chatVerb = "group"
 	verbIn       chatVerb = "in"
+	verbJoin     chatVerb = "join"
 	verbMembers  chatVerb = "members"
 	verbAdd      chatVerb = "add"
 	verbRemove   chatVerb = "remove"
@@ -103,6 +105,7 @@ var chatArguments = map[chatVerb]struct {
 	verbTo:       {1, 1, "/to NAME"},
 	verbGroup:    {2, 500, "/group NAME USER..."},
 	verbIn:       {1, 1, "/in NAME"},
+	verbJoin:     {1, 1, "/join ROOM"},
 	verbMembers:  {0, 0, "/members"},
 	verbAdd:      {1, 499, "/add USER..."},
 	verbRemove:   {1, 1, "/remove USER"},

@@ -25,6 +25,8 @@ func (t *talk) do(ctx context.Context, command chatCommand) error {
 		return t.makeGroup(ctx, command.words[0], command.words[1:])
 	case verbIn:
 		return t.in(ctx, command.words[0])
+	case verbJoin:
+		return t.join(ctx, command.words[0])
 	case verbMembers, verbAdd, verbRemove, verbLeave:
 		return t.inGroup(ctx, command)
 	case verbDevices, verbName, verbSignOut, verbJournal:

@@ -11,30 +11,42 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// partner is whom one talks to: a user or a group.
+// partner is whom one talks to: a user, a group or a room.
 type partner struct {
 	user  client.User
 	group client.Group
+	room  client.Room
 }
 
-func (p partner) nobody() bool { return p.user.UserID == "" && p.group.GroupID == "" }
+func (p partner) nobody() bool {
+	return p.user.UserID == "" && p.group.GroupID == "" && p.room.RoomID == ""
+}
 
 func (p partner) name() string {
-	if p.group.GroupID != "" {
+	switch {
+	case p.room.RoomID != "":
+		return p.room.Name
+	case p.group.GroupID != "":
 		return p.group.Name
 	}
 	return p.user.Username
 }
 
 func (p partner) to() *imv1.To {
-	if p.group.GroupID != "" {
+	switch {
+	case p.room.RoomID != "":
+		return client.ToRoom(p.room.RoomID)
+	case p.group.GroupID != "":
 		return client.ToGroup(p.group.GroupID)
 	}
 	return client.ToUser(p.user.UserID)
 }
 
 func (p partner) conversation(self string) string {
-	if p.group.GroupID != "" {
+	switch {
+	case p.room.RoomID != "":
+		return p.room.ConversationID
+	case p.group.GroupID != "":
 		return im.GroupConversation(p.group.GroupID)
 	}
 	return im.DirectConversation(self, p.user.UserID)
@@ -89,6 +101,9 @@ func (t *talk) inGroup(ctx context.Context, command chatCommand) error {
 	peer, err := t.chosen()
 	if err != nil {
 		return err
+	}
+	if peer.room.RoomID != "" && command.verb == verbLeave {
+		return t.leaveRoom(ctx, peer.room.RoomID)
 	}
 	if peer.group.GroupID == "" {
 		return errors.New("that is for groups: /in NAME")

@@ -121,6 +121,9 @@ func (t *talk) onSent(id string, ack client.Ack, err error) {
 	if !known {
 		text = "(from last time)"
 	}
+	if err == nil && im.IsRoom(ack.ConversationID) {
+		return // it comes back like what others say there
+	}
 	t.print(t.view.sent(text, ack, err))
 }
 

@@ -16,7 +16,7 @@ var conversationTests = []testCase{
 	{"take members only when newer", projectedMembers},
 	{"have the head of their messages", headOfMessages},
 	{"have the changes that are not applied", unappliedChanges},
-	{"of a group have its events before its row", groupWithoutRow},
+	{"of a group or room have its events before its row", withoutRow},
 	{"know who was there at an event", staysAtEvents},
 	{"projected by many at once end at the newest", projectedTogether},
 }
@@ -139,15 +139,20 @@ func unappliedChanges(t *testing.T, s StoreUnderTest) {
 }
 
 // A group begins with an event: who stored it may have died before its row was made.
-func groupWithoutRow(t *testing.T, s StoreUnderTest) {
-	id := im.GroupConversation("g")
-	event := changed(messages(id, "u", 1, 1)[0])
-	must(t, s.InsertEvents(background(), []im.Event{event}, nil))
-	states, err := s.Conversations(background(), []string{id})
-	must(t, err)
-	equal(t, "state", states[0], im.ConversationState{
-		Conversation: im.Conversation{ID: id}, Head: 1, Changes: []im.Event{event},
-	})
+func withoutRow(t *testing.T, s StoreUnderTest) {
+	for _, id := range []string{im.GroupConversation("g"), im.RoomConversation("r")} {
+		made := messages(id, "u", 1, 2)
+		event := changed(made[0])
+		must(t, s.InsertEvents(background(), []im.Event{event, made[1]}, nil))
+		states, err := s.Conversations(background(), []string{id})
+		must(t, err)
+		equal(t, "state", states[0], im.ConversationState{
+			Conversation: im.Conversation{ID: id}, Head: 2, Changes: []im.Event{event},
+		})
+		page, err := s.EventsAfter(background(), id, 1, 10)
+		must(t, err)
+		equal(t, "what was said in it", len(page), 1)
+	}
 }
 
 func staysAtEvents(t *testing.T, s StoreUnderTest) {

@@ -31,10 +31,16 @@ const messages = 50
 // underLoad puts load on and returns when messages flow.
 func (c *cluster) underLoad(t *testing.T) *load {
 	t.Helper()
+	return c.underLoadOf(t, bench.Rate)
+}
+
+// underLoadOf is underLoad of another shape.
+func (c *cluster) underLoadOf(t *testing.T, mode bench.Mode) *load {
+	t.Helper()
 	l := &load{t: t, c: c, seconds: make(chan bench.Second, 1), until: make(chan struct{}), done: make(chan struct{})}
 	config := bench.Config{
-		Mode: bench.Rate, Rate: messages, Server: c.webs(), ServiceKey: c.ServiceKey, Transport: bench.Mixed, Pairs: 15, Devices: 2,
-		Warmup: time.Second, Duration: 10 * time.Minute, Settle: patience, Until: l.until,
+		Mode: mode, Rate: messages, Server: c.webs(), ServiceKey: c.ServiceKey, Transport: bench.Mixed, Pairs: 15, Devices: 2,
+		Members: 30, Senders: 15, Warmup: time.Second, Duration: 10 * time.Minute, Settle: patience, Until: l.until,
 	}
 	progress := bench.Progress{Second: func(s bench.Second) {
 		select {
