@@ -49,30 +49,6 @@ func (p *pipeline) room(id string) *roomScene {
 	return s
 }
 
-// owner is the transfer that owns the room's partition.
-func (s *roomScene) owner(link *session.Link) *member {
-	s.t.Helper()
-	caller := session.NewCaller(link)
-	for late := time.Now().Add(patience); time.Now().Before(late); {
-		for _, m := range s.members {
-			if m.dead.Load() {
-				continue
-			}
-			client, err := s.dial(s.t.Context(), m.id)
-			must(s.t, err)
-			_, err = imv1.NewTransferClient(client).RoomStatus(s.t.Context(), &imv1.RoomStatusRequest{ConversationId: s.conversation})
-			must(s.t, client.(io.Closer).Close())
-			if err == nil {
-				return m
-			}
-		}
-		_, err := caller.RoomStatus(s.t.Context(), &imv1.RoomStatusRequest{ConversationId: s.conversation}) // waits for an owner
-		must(s.t, err)
-	}
-	s.t.Fatal("nobody owns the room")
-	return nil
-}
-
 // change changes the room as the operator.
 func (s *roomScene) change(link *session.Link, action im.Action, until string, users ...string) {
 	s.t.Helper()
