@@ -26,6 +26,7 @@ type store interface {
 	http.Relations
 	http.Journals
 	http.Passports
+	http.Broadcasts
 	Close() error
 }
 

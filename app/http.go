@@ -24,6 +24,7 @@ func (p *process) startHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	config.ServerID = id
 	config.Tracer = p.tracer("http", id)
 	passwords, err := argon2.New(argon2.Params{})
 	if err != nil {
@@ -31,7 +32,8 @@ func (p *process) startHTTP(ctx context.Context) error {
 	}
 	server, err := http.New(config, http.Services{
 		Accounts: p.store, Devices: p.store, Histories: p.store, Relations: p.store, Journals: p.store, Passports: p.store,
-		Pipeline: session.NewCaller(link), Discovery: p.registry, Tokens: p.tokens, Passwords: passwords,
+		Broadcasts: p.store,
+		Pipeline:   session.NewCaller(link), Discovery: p.registry, Tokens: p.tokens, Passwords: passwords,
 	}, p.log.With("server", "http"))
 	if err != nil {
 		return err

@@ -19,9 +19,10 @@ const refreshGrace = 30 * time.Second
 
 // Config is what a server is told. Zero values stand for the defaults given.
 type Config struct {
-	Listen  string      // host:port
-	TLS     *tls.Config // nil = none
-	Version string      // of the program, for the OpenAPI document and the status page
+	Listen   string      // host:port
+	TLS      *tls.Config // nil = none
+	ServerID string      // as the registry has it
+	Version  string      // of the program, for the OpenAPI document and the status page
 
 	// RefreshSecret signs refresh tokens: at least MinSecretBytes, the same on
 	// every http server.
@@ -65,6 +66,9 @@ type Services struct {
 	Relations Relations
 	Journals  Journals
 	Passports Passports
+
+	Broadcasts Broadcasts // nil: there are none
+
 	Pipeline  Pipeline
 	Discovery Discovery
 	Tokens    Tokens

@@ -3,7 +3,8 @@
 // endpoint is a file's worth of handler over the interfaces of store.go; what
 // all of them share (errors, tokens, bodies) stands in files of its own.
 //
-// Goroutines: one that serves, one for each transport that follows the registry;
+// Goroutines: one that serves, one for each transport that follows the registry, one for
+// broadcasts;
 // Start starts them and Stop waits for them. Requests run on net/http's.
 package http
 
@@ -36,6 +37,8 @@ type Server struct {
 	gateways   map[string]*gateways
 	handler    http.Handler
 
+	broadcaster *broadcaster // of an operator's messages to many
+
 	server   *http.Server
 	fresh    *fresh
 	listener net.Listener
@@ -65,6 +68,7 @@ func New(config Config, services Services, log *slog.Logger) (*Server, error) {
 		failed:     make(chan error, 1),
 	}
 	s.SetPolicy(config.Policy)
+	s.broadcaster = newBroadcaster(s)
 	mux := http.NewServeMux()
 	document, err := s.routes(mux)
 	if err != nil {
@@ -93,6 +97,16 @@ func (s *Server) Start(ctx context.Context) error {
 		s.running.Wait()
 		listener.Close()
 		return err
+	}
+	if s.Broadcasts != nil {
+		lists, err := s.Discovery.Watch(following, "http")
+		if err != nil {
+			cancel()
+			s.running.Wait()
+			listener.Close()
+			return fmt.Errorf("watch the http servers: %w", err)
+		}
+		s.running.Go(func() { s.broadcaster.run(following, lists) })
 	}
 	s.listener, s.cancel = listener, cancel
 	if s.config.TLS != nil {

@@ -40,6 +40,9 @@ type deviceOf struct {
 }
 
 func (s *Server) serviceRoutes(api huma.API) {
+	if s.Broadcasts != nil {
+		s.broadcastRoutes(api)
+	}
 	register(s, api, operation("ensure-users", http.MethodPost, "/v1/service/users", "Service", byServiceKey, "Make users",
 		"At most 1,000, made where missing, without a password; answered in the order asked."), s.ensureUsers)
 	register(s, api, operation("issue-tokens", http.MethodPost, "/v1/service/tokens", "Service", byServiceKey, "Sign a device in",

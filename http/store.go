@@ -120,6 +120,27 @@ type Passports interface {
 	FirstProgress(ctx context.Context, keys []im.ProgressKey) ([]im.ProgressTimes, error)
 }
 
+// Broadcasts keeps what the operator sends to many.
+type Broadcasts interface {
+	// InsertBroadcast adds a broadcast; im.ErrDuplicate when there is one of its id.
+	InsertBroadcast(ctx context.Context, b im.Broadcast) error
+	// Broadcast returns a broadcast, or im.ErrNotFound.
+	Broadcast(ctx context.Context, id string) (im.Broadcast, error)
+	// RunningBroadcasts returns those that are running, in any order.
+	RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error)
+	// LatestBroadcasts returns up to limit broadcasts, the newest first.
+	LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error)
+	// RaiseBroadcast raises a broadcast's progress, each column only if it is higher.
+	// Doing it twice, or late, changes nothing.
+	RaiseBroadcast(ctx context.Context, id string, progress im.BroadcastProgress) error
+	// UsersAfter returns up to limit ids of users above an id, ascending.
+	UsersAfter(ctx context.Context, after string, limit int) ([]string, error)
+	// LastTerm returns a partition's greatest term, or im.ErrNotFound.
+	LastTerm(ctx context.Context, partition string) (im.Term, error)
+	// InsertTerm adds a term, unique on (partition, term): im.ErrDuplicate.
+	InsertTerm(ctx context.Context, term im.Term) error
+}
+
 // Pipeline is the way to the transfer servers.
 type Pipeline interface {
 	// Publish hands a request to accept and waits for its answer. The session

@@ -19,7 +19,7 @@ type collections struct {
 	store, users, devices, refreshes, conversations, members *mongo.Collection
 	messages, inbox, floors, cursors, reads, terms           *mongo.Collection
 	quarantine, deletes, relations, messageStates            *mongo.Collection
-	connections, progress                                    *mongo.Collection
+	connections, progress, broadcasts                        *mongo.Collection
 }
 
 func collectionsOf(db *mongo.Database) collections {
@@ -31,6 +31,7 @@ func collectionsOf(db *mongo.Database) collections {
 		quarantine: db.Collection("quarantine"), deletes: db.Collection("deletes"), relations: db.Collection("relations"),
 		messageStates: db.Collection("message_states"),
 		connections:   db.Collection("connections"), progress: db.Collection("progress"),
+		broadcasts: db.Collection("broadcasts"),
 	}
 }
 
@@ -38,7 +39,7 @@ func (c *collections) all() []*mongo.Collection {
 	return []*mongo.Collection{
 		c.store, c.users, c.devices, c.refreshes, c.conversations, c.members,
 		c.messages, c.inbox, c.floors, c.cursors, c.reads, c.terms, c.quarantine, c.deletes, c.relations, c.messageStates,
-		c.connections, c.progress,
+		c.connections, c.progress, c.broadcasts,
 	}
 }
 

@@ -176,6 +176,15 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 			}
 			return err
 		},
+		"InsertBroadcast": func(ctx context.Context) error {
+			return s.InsertBroadcast(ctx, im.Broadcast{ID: "b2", All: true})
+		},
+		"Broadcast":         func(ctx context.Context) error { _, err := s.Broadcast(ctx, "b"); return err },
+		"RunningBroadcasts": func(ctx context.Context) error { _, err := s.RunningBroadcasts(ctx); return err },
+		"LatestBroadcasts":  func(ctx context.Context) error { _, err := s.LatestBroadcasts(ctx, 5); return err },
+		"RaiseBroadcast": func(ctx context.Context) error {
+			return s.RaiseBroadcast(ctx, "b", im.BroadcastProgress{State: im.BroadcastDone, Sent: 1})
+		},
 		"InsertTerm": func(ctx context.Context) error { return s.InsertTerm(ctx, im.Term{Partition: "inbox.1", Term: 2}) },
 	}
 	fill(t, s, c, stays)
@@ -196,6 +205,7 @@ func fill(t *testing.T, s *Store, c string, stays []im.Member) {
 		s.CreateUser(t.Context(), im.User{ID: "u", Username: "u"}),
 		s.PutDevice(t.Context(), im.Device{UserID: "u", DeviceID: "d"}),
 		s.InsertTerm(t.Context(), im.Term{Partition: "inbox.1", Term: 1}),
+		s.InsertBroadcast(t.Context(), im.Broadcast{ID: "b", All: true}),
 		s.InsertRefresh(t.Context(), im.Refresh{Family: "f", Generation: 1}),
 	} {
 		if err != nil {

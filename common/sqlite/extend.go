@@ -56,7 +56,7 @@ CREATE INDEX IF NOT EXISTS relations_due ON relations (user) WHERE told < mine;
 
 // extend adds what a database lacks that an older program has made.
 func extend(c *conn) error {
-	for _, tables := range []string{laterTables, makeConnections, makeProgress} {
+	for _, tables := range []string{laterTables, makeBroadcasts, makeConnections, makeProgress} {
 		if err := c.exec(tables); err != nil {
 			return fmt.Errorf("add tables: %w", err)
 		}

@@ -25,6 +25,7 @@ type Store interface {
 	imhttp.Relations
 	imhttp.Journals
 	imhttp.Passports
+	imhttp.Broadcasts
 }
 
 // StoreUnderTest is a new, empty store. Who opens it also closes it, at the end
@@ -57,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 		"messages":      messageTests,
 		"own state":     ownTests,
 		"relations":     relationTests,
+		"broadcasts":    broadcastTests,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, test := range tests {

@@ -1,0 +1,135 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/client"
+)
+
+// broadcastDone waits for the end of a broadcast.
+func broadcastDone(t *testing.T, s *server, id string) client.Broadcast {
+	t.Helper()
+	for limit := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		b, err := s.service().ReadBroadcast(t.Context(), id)
+		if err == nil && b.State != "running" {
+			return b
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("broadcast %s is %+v, %v", id, b, err)
+		}
+	}
+}
+
+// inboxTexts is what a user has got.
+func inboxTexts(t *testing.T, s *server, userID string) (texts []string) {
+	t.Helper()
+	api := s.api().WithToken(s.tokens(userID, im.NewID(), "web").AccessToken)
+	page, err := api.Inbox(t.Context(), client.InboxQuery{After: new(int64)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range page.GetEntries() {
+		texts = append(texts, e.GetMessage().GetContent().GetText())
+	}
+	return texts
+}
+
+// A broadcast to all keeps to its speed, goes on after a restart, and nobody gets it
+// twice.
+func TestBroadcastToAll(t *testing.T) {
+	s := startHere(t, nil)
+	var names []string
+	for n := range 60 {
+		names = append(names, fmt.Sprint("user", n))
+	}
+	users := s.users(names...)
+	began := time.Now()
+	b, err := s.service().Broadcast(t.Context(), client.BroadcastTo{All: true}, client.TextContent("hear"), 15, 0)
+	if err != nil || b.State != "running" {
+		t.Fatalf("begun: %+v, %v", b, err)
+	}
+	for b.Sent == 0 {
+		if b, err = s.service().ReadBroadcast(t.Context(), b.BroadcastID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.restart()
+	if b = broadcastDone(t, s, b.BroadcastID); b.State != "done" || b.Sent != 60 || b.Refused != 0 {
+		t.Errorf("it is %+v", b)
+	}
+	if took := time.Since(began); took < 3*time.Second {
+		t.Errorf("60 messages at 15 per second took %v", took)
+	}
+	for _, id := range users {
+		if texts := inboxTexts(t, s, id); len(texts) != 1 || texts[0] != "hear" {
+			t.Errorf("%s has got %v", id, texts)
+		}
+	}
+}
+
+// To users and to a room; whom it can not reach is counted; the service key alone may.
+func TestBroadcastToSome(t *testing.T) {
+	s := startHere(t, nil)
+	users := s.users("ann", "bob", "eve")
+	ann := newVisitor(t, s, users[0], textSocket)
+	if _, err := ann.api.Broadcast(t.Context(), client.BroadcastTo{All: true}, client.TextContent("x"), 0, 0); codeOf(err) != im.Unauthenticated {
+		t.Errorf("a user broadcasts: %v", err)
+	}
+	some := client.BroadcastTo{UserIDs: []string{users[1], "nobody", users[2], users[1]}}
+	b, err := s.service().Broadcast(t.Context(), some, client.TextContent("some"), 0, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b = broadcastDone(t, s, b.BroadcastID); b.Sent != 2 || b.Refused != 1 {
+		t.Errorf("to users: %+v", b)
+	}
+	for id, want := range map[string]int{users[0]: 0, users[1]: 1, users[2]: 1} {
+		if texts := inboxTexts(t, s, id); len(texts) != want {
+			t.Errorf("%s has got %v", id, texts)
+		}
+	}
+	if _, err := s.service().CreateRoom(t.Context(), "a", "A"); err != nil {
+		t.Fatal(err)
+	}
+	ann.join("a")
+	must(t, s.service().ChangeRoom(t.Context(), "a", client.RoomChanges{MuteAll: new(true)}))
+	if b, err = s.service().Broadcast(t.Context(), client.BroadcastTo{RoomID: "a"}, client.TextContent("room"), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	ann.until("the room's", func() bool { return len(ann.seqs["a"]) == 1 })
+	if b = broadcastDone(t, s, b.BroadcastID); b.Sent != 1 {
+		t.Errorf("to a room: %+v", b)
+	}
+	for name, to := range map[string]client.BroadcastTo{"nobody": {}, "two": {All: true, RoomID: "a"}} {
+		if _, err := s.service().Broadcast(t.Context(), to, client.TextContent("x"), 0, 0); codeOf(err) != im.Invalid {
+			t.Errorf("to %s: %v", name, err)
+		}
+	}
+}
+
+// The highest priority goes first, and what is cancelled ends.
+func TestBroadcastPriorityAndCancel(t *testing.T) {
+	s := startHere(t, nil)
+	users := s.users("ann", "bob", "eve", "dan", "kim", "lee")
+	slow, err := s.service().Broadcast(t.Context(), client.BroadcastTo{UserIDs: users}, client.TextContent("slow"), 1, 1)
+	must(t, err)
+	urgent, err := s.service().Broadcast(t.Context(), client.BroadcastTo{UserIDs: users[:3]}, client.TextContent("urgent"), 1, 9)
+	must(t, err)
+	if urgent = broadcastDone(t, s, urgent.BroadcastID); urgent.Sent != 3 {
+		t.Errorf("the urgent one is %+v", urgent)
+	}
+	if slow, err = s.service().ReadBroadcast(t.Context(), slow.BroadcastID); err != nil || slow.State != "running" || slow.Sent > 2 {
+		t.Errorf("the other is %+v, %v", slow, err)
+	}
+	must(t, s.service().CancelBroadcast(t.Context(), slow.BroadcastID))
+	if slow = broadcastDone(t, s, slow.BroadcastID); slow.State != "cancelled" || slow.Sent > 4 {
+		t.Errorf("what was cancelled is %+v", slow)
+	}
+	if err := s.service().CancelBroadcast(t.Context(), "another"); codeOf(err) != im.NotFound {
+		t.Errorf("cancelled what is not there: %v", err)
+	}
+}
