@@ -28,6 +28,8 @@ type world struct {
 	passwords *countedPasswords
 	log       *bytes.Buffer
 	server    *Server
+
+	broadcasts *memoryBroadcasts
 }
 
 const serviceKey = "the-service-key"
@@ -36,7 +38,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, store: newMemoryStore(),
-		pipeline: &fakePipeline{}, passwords: &countedPasswords{}, log: &bytes.Buffer{},
+		pipeline: &fakePipeline{}, passwords: &countedPasswords{}, log: &bytes.Buffer{}, broadcasts: newMemoryBroadcasts(),
 		discovery: fakeDiscovery{"websocket": make(chan []im.Server), "tcp": make(chan []im.Server)},
 	}
 	config := Config{
@@ -48,7 +50,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	}
 	server, err := New(config, Services{
 		Accounts: w.store, Devices: w.store, Histories: w.store, Relations: w.store, Journals: w.store, Passports: w.store, Pipeline: w.pipeline, Discovery: w.discovery,
-		Tokens: plainTokens{w.clock}, Passwords: w.passwords,
+		Broadcasts: w.broadcasts,
+		Tokens:     plainTokens{w.clock}, Passwords: w.passwords,
 	}, slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
