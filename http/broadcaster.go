@@ -128,7 +128,7 @@ func (b *broadcaster) step(ctx context.Context) bool {
 }
 
 func (b *broadcaster) failed(what string, err error) {
-	b.log.Warn(what, "error", err)
+	b.log.Warn("a broadcast has to wait", "doing", what, "error", err)
 }
 
 // forget drops what is known of broadcasts that are over.
