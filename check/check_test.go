@@ -134,13 +134,6 @@ func TestACleanHistoryIsAcquitted(t *testing.T) {
 			s.bob.Resumed(Resume{At: s.tick(), From: 1, Last: 1, HasLast: true, Head: 1})
 			s.say(2)
 		},
-		"a recalled message shows other content": func(s *story) {
-			s.say(1)
-			s.bob.Resumed(Resume{At: s.tick()})
-			again := s.arrival(1, 1, 1)
-			again.Hash, again.Edited = 7, true
-			s.bob.Arrived(again)
-		},
 		"a new device begins at the head": func(s *story) {
 			s.say(1)
 			late := s.h.Device("bob", "web")

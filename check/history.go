@@ -20,6 +20,7 @@ type History struct {
 	conversations []conversation // by ConversationRef, less one
 	byID          map[string]ConversationRef
 	rooms         map[ConversationRef]*Room
+	asked         map[Key][]Alteration // of messages
 }
 
 type conversation struct {
@@ -49,6 +50,7 @@ type Device struct {
 	// Under the history's mu.
 	logs     []*Log
 	caughtUp bool
+	last     bool // it read when all was over
 	begun    bool
 	all      bool   // it began at the beginning of the inbox
 	from     uint32 // ticks: what was sent later must arrive
@@ -120,6 +122,14 @@ func (d *Device) CaughtUp() {
 	d.history.mu.Lock()
 	defer d.history.mu.Unlock()
 	d.caughtUp = true
+}
+
+// ReadsLast says that the device read when everything was over: what it was shown is how
+// things are in the end.
+func (d *Device) ReadsLast() {
+	d.history.mu.Lock()
+	defer d.history.mu.Unlock()
+	d.last = true
 }
 
 // covered notes from when on the device must receive everything.

@@ -29,6 +29,7 @@ func (j *judge) judgeInbox(devices []*Device) {
 	}
 	j.judgeOrder(&in, devices[0])
 	j.judgeChanges(&in, devices)
+	j.judgeAlterations(&in, devices)
 }
 
 // put adds a record to the inbox, or returns the one that is there.
@@ -70,7 +71,7 @@ func (j *judge) judgeOrder(in *inbox, device *Device) {
 		switch r.kind {
 		case recordArrived:
 			j.orderMessage(in, messages, r, device)
-		case recordChange:
+		case recordChange, recordAltered:
 			j.orderChange(messages, r, device)
 		case recordReceipt:
 			mark := [2]uint64{uint64(r.conversation)<<1 | uint64(r.flags&flagDelivered)/flagDelivered, uint64(r.id)} //nolint:gosec // bits

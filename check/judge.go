@@ -29,13 +29,15 @@ const (
 
 // judge is one judgement in progress.
 type judge struct {
-	h        *History
-	messages [][]message // by device ref less one, by number
-	byUser   map[string][]*Device
-	stays    [][]Stay                      // by conversation ref less one
-	changes  map[ConversationRef][]*record // of members, each once, by conversation seq
-	verdict  *Verdict
-	found    []finding
+	h         *History
+	messages  [][]message // by device ref less one, by number
+	byUser    map[string][]*Device
+	stays     [][]Stay                      // by conversation ref less one
+	changes   map[ConversationRef][]*record // of members, each once, by conversation seq
+	altered   map[ConversationRef][]*record // recalls and edits, likewise
+	alteredOf map[Key][]*record             // the same by message
+	verdict   *Verdict
+	found     []finding
 }
 
 // finding is a violation before its history is gathered.
@@ -52,10 +54,12 @@ func Judge(h *History) Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	verdict := Verdict{Devices: len(h.devices), Totals: map[Kind]int{}}
-	j := &judge{h: h, byUser: map[string][]*Device{}, changes: map[ConversationRef][]*record{}, verdict: &verdict}
+	j := &judge{h: h, byUser: map[string][]*Device{}, changes: map[ConversationRef][]*record{}, altered: map[ConversationRef][]*record{},
+		alteredOf: map[Key][]*record{}, verdict: &verdict}
 	j.collectChanges()
 	j.collectSends()
 	j.collectAnswers()
+	j.collectAlterations()
 	for _, device := range h.devices {
 		j.byUser[device.userID] = append(j.byUser[device.userID], device)
 	}

@@ -147,15 +147,19 @@ type Arrival struct {
 	ConversationSeq int64
 	Key             Key // from the tag in the body; zero when there is none
 	Hash            uint32
-	Edited          bool // the entry shows a recalled or edited message: the hash does not count
+	Edited          bool // the entry shows an edited or recalled message
+	Recalled        bool // without its content
 }
 
 // Arrived records a message entry.
 func (l *Log) Arrived(a Arrival) {
 	r := record{kind: recordArrived, at: ticks(a.At), id: a.MessageID, conversation: a.Conversation, key: a.Key, hash: a.Hash}
 	r.seq, r.convSeq = r.narrow(a.Seq), r.narrow(a.ConversationSeq)
-	if a.Edited {
+	if a.Edited || a.Recalled {
 		r.flags |= flagEdited
+	}
+	if a.Recalled {
+		r.flags |= flagRecall
 	}
 	l.append(r)
 }

@@ -117,13 +117,13 @@ func (j *judge) compareChanges(ref ConversationRef, seen []*record, names map[in
 }
 
 // judgePlaces judges that no change has the place of a message; these are sorted by it.
-func (j *judge) judgePlaces(messages []Key, changes []*record) {
+func (j *judge) judgePlaces(messages []Key, changes []*record, what string) {
 	for _, r := range changes {
 		at, found := slices.BinarySearchFunc(messages, r.convSeq, func(key Key, seq uint32) int {
 			return cmp.Compare(j.message(key).convSeq, seq)
 		})
 		if found {
-			j.violation(Collision, messages[at], nil, "conversation seq %d is also that of a change of the members", r.convSeq)
+			j.violation(Collision, messages[at], nil, "conversation seq %d is also that of %s", r.convSeq, what)
 		}
 	}
 }
@@ -140,10 +140,6 @@ func describeChange(joined bool) string {
 func (j *judge) judgeChanges(in *inbox, devices []*Device) {
 	if !slices.ContainsFunc(devices, func(d *Device) bool { return d.expects(0) }) {
 		return
-	}
-	type place struct {
-		ref ConversationRef
-		seq uint32
 	}
 	has := map[place]bool{}
 	for _, r := range in.slots {

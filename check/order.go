@@ -82,7 +82,8 @@ func (j *judge) judgeConversations() {
 			return cmp.Compare(j.message(a).convSeq, j.message(b).convSeq)
 		})
 		j.judgeIDs(keys)
-		j.judgePlaces(keys, j.changes[ConversationRef(i+1)])
+		j.judgePlaces(keys, j.changes[ConversationRef(i+1)], "a change of the members")
+		j.judgePlaces(keys, j.altered[ConversationRef(i+1)], "a change of a message")
 	}
 }
 

@@ -43,6 +43,7 @@ const (
 	recordGaveUp
 	recordAwake
 	recordChange
+	recordAltered
 )
 
 // The flags of a record; what one means depends on its kind.
@@ -57,6 +58,7 @@ const (
 	flagRange                 // a number did not fit
 
 	flagJoined = flagNamed // change: came in, else went out
+	flagRecall = flagNamed // altered: recalled, else edited; arrived: shown without content
 )
 
 // record is one event of a history: 40 bytes without pointers, so that 40 million
@@ -71,7 +73,7 @@ type record struct {
 	at           uint32 // ticks
 	kind         recordKind
 	flags        uint8
-	code         uint16 // refused: index into im.Codes, plus one
+	code         uint16 // refused: index into im.Codes, plus one; altered: the version
 }
 
 func (r *record) has(flag uint8) bool { return r.flags&flag != 0 }

@@ -25,7 +25,7 @@ func (w *walk) record(r *record) {
 	switch r.kind {
 	case recordResumed:
 		w.resumed(r)
-	case recordArrived, recordEntry, recordReceipt, recordChange:
+	case recordArrived, recordEntry, recordReceipt, recordChange, recordAltered:
 		w.entry(r)
 	case recordCursor:
 		w.acked = max(w.acked, r.seq)
@@ -103,6 +103,8 @@ func (w *walk) entry(r *record) {
 	switch {
 	case r.kind == recordArrived:
 		w.arrived(r, fresh)
+	case r.kind == recordAltered:
+		w.judgeAlteration(r)
 	case r.kind == recordChange && !w.j.member(w.device.userID, r.conversation, r.convSeq):
 		w.violation(Phantom, r, "a change of the members of %s at conversation seq %d is delivered to who is no member", w.j.conversation(r.conversation), r.convSeq)
 	}
@@ -124,6 +126,7 @@ func (w *walk) arrived(r *record, fresh bool) {
 		w.violation(Phantom, r, "delivered to who is no member")
 	}
 	w.j.identify(m, r, w.device)
+	w.judgeShown(r)
 	if fresh && w.device.expects(m.sentAt) {
 		m.count()
 	}

@@ -94,6 +94,8 @@ func (j *judge) describe(r *record) string {
 			r.seq, r.id, r.convSeq, r.hash, mark(r, flagEdited, ", edited"))
 	case recordChange:
 		return fmt.Sprintf("change of the members at inbox seq %d, conversation seq %d", r.seq, r.convSeq)
+	case recordAltered:
+		return fmt.Sprintf("%s at inbox seq %d, conversation seq %d, version %d, content %08x", describeAlteration(r), r.seq, r.convSeq, r.code, r.hash)
 	case recordGaveUp:
 		return "given up: no answer"
 	case recordReceipt:

@@ -43,6 +43,10 @@ const (
 	// was delivered, or that comes out of the order in which they were made, or that
 	// nobody made.
 	Membership Kind = "membership"
+	// Alter: a recall or an edit that took place and that nobody was delivered, or that
+	// comes out of its order, or after a recall; or a message that is shown otherwise
+	// than they made it.
+	Alter Kind = "alter"
 	// Phantom: delivered or acknowledged, but never sent, or not so: other content,
 	// another conversation, or to who is no member.
 	Phantom Kind = "phantom"
@@ -77,6 +81,7 @@ type Verdict struct {
 	Sent         int          `json:"sent"`              // different messages
 	Acknowledged int          `json:"acknowledged"`      // of those
 	Refused      int          `json:"refused"`           // of those, for good
+	Altered      int          `json:"altered,omitempty"` // recalls and edits that took place
 	Delivered    int          `json:"delivered"`         // entries at devices, repeats of a resumed session not counted, and messages in rooms
 	Skipped      int          `json:"skipped,omitempty"` // that slow members of rooms were told to have missed
 	Totals       map[Kind]int `json:"totals"`            // all violations
