@@ -108,8 +108,11 @@ func sameAlteration(a, b *record) bool {
 // one that is recalled. Versions rise one by one.
 func (j *judge) compareAlterations(key Key, seen []*record) {
 	at := 0
-	for _, a := range j.h.asked[key] {
+	asked := j.h.asked[key]
+	for i, a := range asked {
 		switch is := at < len(seen) && a.is(seen[at]); {
+		case is && a.Refused && slices.ContainsFunc(asked[i+1:], func(later Alteration) bool { return !later.Refused && later.is(seen[at]) }):
+			// it was asked for again, and that is what took place
 		case is && a.Refused:
 			j.violation(Refused, key, nil, "%s refused for good, but took place at conversation seq %d", a.name(), seen[at].convSeq)
 			at++

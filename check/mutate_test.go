@@ -24,6 +24,16 @@ type model struct {
 	last    map[[2]uint32]uint32 // by device and conversation: the last number
 	id      int64
 	group   ConversationRef
+	sent    []*modelMessage
+}
+
+// modelMessage is a message that is stored.
+type modelMessage struct {
+	Arrival
+	by       *modelDevice
+	sees     []*modelUser // who got it, and has stayed since
+	version  int32
+	recalled bool
 }
 
 type modelUser struct {
@@ -32,10 +42,11 @@ type modelUser struct {
 	talksTo map[ConversationRef][]*modelUser
 }
 
-// modelEntry is a message, or a change of the group's members.
+// modelEntry is a message, a change of one, or of the group's members.
 type modelEntry struct {
 	Arrival
 	changed *Change
+	altered *Altered
 }
 
 type modelDevice struct {
@@ -97,7 +108,7 @@ func (m *model) tick() time.Duration {
 
 func (m *model) step() {
 	d := rapid.SampledFrom(m.devices).Draw(m.t, "device")
-	switch rapid.SampledFrom([]string{"send", "send", "deliver", "deliver", "ack", "reconnect", "read", "change"}).Draw(m.t, "step") {
+	switch rapid.SampledFrom([]string{"send", "send", "deliver", "deliver", "ack", "reconnect", "read", "change", "alter", "alter"}).Draw(m.t, "step") {
 	case "send":
 		m.send(d)
 	case "deliver":
@@ -110,6 +121,8 @@ func (m *model) step() {
 		m.reconnect(d)
 	case "change":
 		m.change(d.user)
+	case "alter":
+		m.alter(d)
 	case "read":
 		if d.seq > 0 {
 			a := d.user.inbox[d.seq-1]
@@ -146,6 +159,11 @@ func (m *model) change(u *modelUser) {
 	for _, user := range m.users {
 		delete(user.talksTo, m.group)
 	}
+	for _, message := range m.sent {
+		if !made.Joined && message.Conversation == m.group {
+			message.sees = slices.DeleteFunc(message.sees, func(other *modelUser) bool { return other == u })
+		}
+	}
 	for _, user := range after {
 		user.talksTo[m.group] = after
 	}
@@ -153,7 +171,7 @@ func (m *model) change(u *modelUser) {
 	m.h.Changes(m.group, *made)
 	for _, user := range told {
 		seq := int64(len(user.inbox) + 1)
-		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: m.group, ConversationSeq: m.heads[m.group]}, made})
+		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: m.group, ConversationSeq: m.heads[m.group]}, made, nil})
 	}
 }
 
@@ -181,6 +199,7 @@ func (m *model) send(d *modelDevice) {
 		a.Seq = int64(len(user.inbox) + 1)
 		user.inbox = append(user.inbox, modelEntry{Arrival: a})
 	}
+	m.sent = append(m.sent, &modelMessage{Arrival: a, by: d, sees: slices.Clone(d.user.talksTo[c]), version: 1})
 	lost := rapid.IntRange(0, 4).Draw(m.t, "ack lost") == 0
 	if lost {
 		sent.At = m.tick()
@@ -189,13 +208,51 @@ func (m *model) send(d *modelDevice) {
 	d.log.Acked(Answer{At: m.tick(), Number: d.number, MessageID: m.id, Conversation: c, ConversationSeq: m.heads[c], Duplicate: lost})
 }
 
+// alter recalls or edits a message of the device's own; who left the group may not.
+func (m *model) alter(d *modelDevice) {
+	i := slices.IndexFunc(m.sent, func(sent *modelMessage) bool {
+		return sent.by == d && !sent.recalled && d.user.talksTo[sent.Conversation] != nil && slices.Contains(sent.sees, d.user)
+	})
+	if i < 0 {
+		return
+	}
+	message := m.sent[i]
+	if rapid.IntRange(0, 4).Draw(m.t, "alteration refused") == 0 {
+		m.h.Alters(message.Key, Alteration{Recall: true, Refused: true})
+		return
+	}
+	message.version++
+	m.heads[message.Conversation]++
+	a := &Altered{
+		Conversation: message.Conversation, ConversationSeq: m.heads[message.Conversation], Key: message.Key, MessageID: message.MessageID,
+		Version: message.version, Hash: Hash(d.user.id, []byte{99, byte(message.version)}),
+	}
+	if message.recalled = rapid.IntRange(0, 2).Draw(m.t, "recall") == 0; message.recalled {
+		a.Recall, a.Hash, a.Version = true, 0, 0
+	}
+	made := Alteration{Recall: a.Recall, Hash: a.Hash, Version: message.version}
+	if rapid.IntRange(0, 4).Draw(m.t, "no answer") == 0 {
+		made.Version = 0
+	}
+	m.h.Alters(message.Key, made)
+	for _, user := range message.sees {
+		seq := int64(len(user.inbox) + 1)
+		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: a.Conversation, ConversationSeq: a.ConversationSeq}, nil, a})
+	}
+}
+
 func (m *model) deliver(d *modelDevice, n int) {
 	for ; n > 0 && d.seq < len(d.user.inbox); n-- {
 		a := d.user.inbox[d.seq]
 		a.At = m.tick()
-		if a.changed != nil {
+		switch {
+		case a.changed != nil:
 			d.log.Changed(a.At, a.Seq, a.Conversation, a.ConversationSeq, a.changed.UserID, a.changed.Joined)
-		} else {
+		case a.altered != nil:
+			altered := *a.altered
+			altered.At, altered.Seq = a.At, a.Seq
+			d.log.Altered(altered)
+		default:
 			d.log.Arrived(a.Arrival)
 		}
 		d.seq++
@@ -226,6 +283,24 @@ func isArrival(r *record) bool { return r.kind == recordArrived }
 
 func isChange(r *record) bool { return r.kind == recordChange }
 
+func isAltered(r *record) bool { return r.kind == recordAltered }
+
+func isEdit(r *record) bool { return isAltered(r) && !r.has(flagRecall) }
+
+// everywhere does something to all records of the event that a record is of.
+func (m *model) everywhere(r *record, do func(*record)) {
+	was := *r
+	for _, d := range m.devices {
+		for _, log := range d.logs {
+			log.each(func(other *record) {
+				if other.kind == was.kind && other.conversation == was.conversation && other.convSeq == was.convSeq {
+					do(other)
+				}
+			})
+		}
+	}
+}
+
 // each breaks a clean history in one place and names what it must be convicted of.
 var mutations = map[string]func(*model) []Kind{
 	"an entry vanishes": func(m *model) []Kind {
@@ -238,6 +313,40 @@ var mutations = map[string]func(*model) []Kind{
 			}
 		})
 		return []Kind{Loss}
+	},
+	"a change of a message vanishes": func(m *model) []Kind {
+		_, r := m.pick(func(r *record) bool {
+			return isAltered(r) && !slices.ContainsFunc(m.h.asked[r.key], func(a Alteration) bool { return a.Version == 0 && !a.Refused })
+		})
+		m.everywhere(r, func(r *record) { r.kind, r.conversation = recordEntry, 0 })
+		return []Kind{Alter}
+	},
+	"an edit says something else": func(m *model) []Kind {
+		_, r := m.pick(isEdit)
+		m.everywhere(r, func(r *record) { r.hash++ })
+		return []Kind{Alter, Phantom}
+	},
+	"an edit says something else at one device": func(m *model) []Kind {
+		_, r := m.pick(isEdit)
+		r.hash++
+		return []Kind{Changed, Alter, Phantom}
+	},
+	"an edit becomes a recall": func(m *model) []Kind {
+		_, r := m.pick(isEdit)
+		m.everywhere(r, func(r *record) { r.flags |= flagRecall })
+		return []Kind{Alter, Phantom, Refused}
+	},
+	"a change of a message is told to somebody else": func(m *model) []Kind {
+		_, r := m.pick(isAltered)
+		m.everywhere(r, func(r *record) { r.key = Key{9, 9} })
+		return []Kind{Phantom}
+	},
+	"a refused change took place": func(m *model) []Kind {
+		_, r := m.pick(isAltered)
+		for i := range m.h.asked[r.key] {
+			m.h.asked[r.key][i].Refused = true
+		}
+		return []Kind{Refused}
 	},
 	"a change of the members vanishes": func(m *model) []Kind {
 		_, r := m.pick(isChange)

@@ -12,8 +12,8 @@ import (
 )
 
 // maxJobs bounds what a device has under way beside its goroutine: one connection
-// being made, one call by HTTP, and one change of a group.
-const maxJobs = 3
+// being made, one call by HTTP, one change of a group, and one of a message.
+const maxJobs = 4
 
 // mostUnanswered is how many messages wait for an answer at most; beyond them the
 // script waits too.
@@ -67,6 +67,10 @@ type device struct {
 	changing   bool           // an answer to it is outstanding
 	changeAt   time.Time      // not before
 	changed    int            // so far, for their keys
+	altering   *alteration    // that waits for its answer
+	asking     bool           // for it; the answer is outstanding
+	alterAt    time.Time      // not before
+	altered    int            // so far, for their keys
 	settled    bool           // as the run was last told
 	arrived    bool           // has had a session
 	present    bool           // when it was told to part
@@ -175,6 +179,7 @@ func (d *device) act(now time.Time) time.Time {
 	if d.phase != part {
 		sooner(d.connectDue(now))
 		sooner(d.changeDue(now))
+		sooner(d.alterDue(now))
 	}
 	if d.stalled.After(now) {
 		sooner(d.stalled)
@@ -233,5 +238,5 @@ func (d *device) tell() {
 // everything up to the head is here and acknowledged.
 func (d *device) hasAll() bool {
 	s := d.current
-	return d.at == len(d.script) && s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(d.changes) == 0 && len(s.asks) == 0
+	return d.at == len(d.script) && s != nil && s.told && d.last >= s.head && s.confirmed >= d.last && d.unanswered == 0 && !d.calling && len(d.changes) == 0 && d.altering == nil && len(s.asks) == 0
 }

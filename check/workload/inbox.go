@@ -124,15 +124,23 @@ func (r *run) record(log *check.Log, at time.Duration, entry *imv1.Entry) {
 	case im.KindMessage:
 		m := entry.GetMessage()
 		text := m.GetContent().GetText()
+		key := keyOf(r.id, text)
+		if m.GetRecalled() {
+			key = r.keyOf(m.GetMessageId())
+		}
 		log.Arrived(check.Arrival{
 			At: at, Seq: entry.GetSeq(), MessageID: m.GetMessageId(), Conversation: r.conversations[m.GetConversationId()],
-			ConversationSeq: m.GetConversationSeq(), Key: keyOf(r.id, text), Hash: check.Hash(m.GetSenderId(), []byte(text)),
-			Edited: m.GetRecalled() || m.GetDeleted() || m.GetEditedAtMs() != 0,
+			ConversationSeq: m.GetConversationSeq(), Key: key, Hash: check.Hash(m.GetSenderId(), []byte(text)),
+			Edited: m.GetEditedAtMs() != 0, Recalled: m.GetRecalled(),
 		})
 	case im.KindReceipt:
 		receipt := entry.GetReceipt()
 		log.Receipt(at, entry.GetSeq(), r.conversations[receipt.GetConversationId()], receipt.GetUserId(),
 			receipt.GetKind() == "delivered", receipt.GetUpto())
+	case im.KindRecall:
+		r.recordRecall(log, at, entry)
+	case im.KindEdit:
+		r.recordEdit(log, at, entry)
 	case im.KindMembership:
 		r.recordMembership(log, at, entry)
 	default:

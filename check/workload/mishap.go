@@ -43,6 +43,8 @@ func (d *device) do(s *step, now time.Time) {
 		d.silent, d.absent = now.Add(s.span), true
 	case refresh:
 		d.refresh()
+	case alter:
+		d.alter()
 	case change:
 		d.changeMembers(s)
 	}

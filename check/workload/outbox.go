@@ -23,6 +23,10 @@ type message struct {
 	lane     *lane
 	out      bool // sent in this session, and not refused since
 	answered bool // acknowledged, or refused for good
+
+	stored  int64 // message_id, once it is acknowledged
+	version int32 // as far as its sender knows
+	settled bool  // recalled, or not to be altered any more
 }
 
 // lane is a conversation with its unanswered messages, in order. Each names the one
@@ -152,6 +156,7 @@ func (d *device) acked(m *message, ack *imv1.SendAck) {
 	d.run.counts.acked.Add(1)
 	d.settleMessage(m)
 	m.lane.refusals = 0
+	m.stored, m.version = ack.GetMessageId(), 1
 	d.stored = append(d.stored, m)
 }
 

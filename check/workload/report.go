@@ -80,6 +80,7 @@ func (r *Report) judge(of *run, unread map[*user]error) {
 	}
 	r.Attempts, r.Actions, r.Sessions, r.Disconnects, r.Refusals = all.attempts, all.actions, all.sessions, all.disconnects, all.refused
 	of.settleGroups()
+	of.settleAlterations()
 	r.Timeline = check.Measure(of.history)
 	r.Recoveries(r.Faults, r.From, r.Until)
 	r.Verdict = check.Judge(of.history)

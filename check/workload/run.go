@@ -30,6 +30,7 @@ type run struct {
 	parted    sync.WaitGroup // devices that were told to part
 	unsettled atomic.Int64   // devices that drain and lack something
 	moved     chan struct{}  // 1: unsettled has changed
+	keys      sync.Map       // check.Key by message_id, of messages that somebody wants altered
 	last      atomic.Int64   // time of the last progress, since begun
 }
 

@@ -25,6 +25,7 @@ const (
 	stall      action = "read nothing for a while"
 	withhold   action = "acknowledge nothing for a while"
 	refresh    action = "get new tokens"
+	alter      action = "recall or edit a message"
 	change     action = "change a group's members" // by its owner's first device
 )
 
@@ -54,6 +55,8 @@ func (c *Config) script(device int) []step {
 	lanes := len(c.contacts(device/c.Devices)) + len(c.memberships(device/c.Devices))
 	steps := c.moments(dice, float64(c.Users*c.Devices)/c.Rate, func() step { return step{do: send} })
 	steps = append(steps, c.moments(dice, c.Mishaps.Seconds(), func() step { return c.mishap(dice) })...)
+	altering := rand.New(rand.NewPCG(c.Seed, 1<<35+uint64(device)))
+	steps = append(steps, c.moments(altering, 4*c.Mishaps.Seconds(), func() step { return step{do: alter} })...)
 	if device%c.Devices == 0 {
 		steps = append(steps, c.changes(dice, device/c.Devices)...)
 	}
