@@ -109,12 +109,15 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	if !v.OK() {
 		word = fmt.Sprintf("%d VIOLATIONS", v.Total())
 	}
-	skipped := ""
+	more := ""
+	if v.Altered > 0 {
+		more = fmt.Sprintf(", %d recalled or edited", v.Altered)
+	}
 	if v.Skipped > 0 {
-		skipped = fmt.Sprintf(", %d skipped", v.Skipped)
+		more += fmt.Sprintf(", %d skipped", v.Skipped)
 	}
 	_, err := fmt.Fprintf(w, "verdict: %s (%d devices, %d sent, %d acknowledged, %d refused, %d delivered%s)\n",
-		word, v.Devices, v.Sent, v.Acknowledged, v.Refused, v.Delivered, skipped)
+		word, v.Devices, v.Sent, v.Acknowledged, v.Refused, v.Delivered, more)
 	for _, kind := range v.Kinds() {
 		fmt.Fprintf(w, "  %-12s %d\n", kind, v.Totals[kind])
 	}

@@ -67,6 +67,9 @@ type fake struct {
 	ignored  map[string]bool            // by the key of stored
 	groups   map[string]map[string]bool // by conversation: who is in
 	told     map[string]map[string]bool // and who is delivered to
+	messages map[int64]*imv1.Message    // as they are shown now, by id
+	seen     map[int64][]string         // who has got them
+	versions map[int64]int32            // edits so far
 	shut     bool
 	count    int // messages
 	id       int64
@@ -86,7 +89,8 @@ type fakeSession struct {
 func newFake(t *testing.T, b breach) *fake {
 	f := &fake{
 		breach: b, inboxes: map[string][]*imv1.Entry{}, cursors: map[string]int64{}, reads: map[string]int64{},
-		stored: map[string]*imv1.SendAck{}, ignored: map[string]bool{}, groups: map[string]map[string]bool{}, told: map[string]map[string]bool{}, heads: map[string]int64{}, held: map[string]*imv1.Message{}, sessions: map[*fakeSession]bool{},
+		stored: map[string]*imv1.SendAck{}, ignored: map[string]bool{}, groups: map[string]map[string]bool{}, told: map[string]map[string]bool{}, heads: map[string]int64{}, held: map[string]*imv1.Message{},
+		messages: map[int64]*imv1.Message{}, seen: map[int64][]string{}, versions: map[int64]int32{}, sessions: map[*fakeSession]bool{},
 	}
 	var err error
 	if f.tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -157,6 +161,7 @@ func (f *fake) routes() http.Handler {
 		}
 		answer(w, http.StatusOK, ack)
 	})
+	f.alterRoutes(mux)
 	mux.HandleFunc("GET /v1/inbox", f.inbox)
 	mux.HandleFunc("POST /v1/groups", f.createGroup)
 	mux.HandleFunc("POST /v1/groups/{id}/members", func(w http.ResponseWriter, r *http.Request) {
@@ -441,9 +446,11 @@ func (f *fake) send(token string, send *imv1.Send) (*imv1.SendAck, im.Code) {
 	}
 	ack := &imv1.SendAck{ClientMsgId: send.GetClientMsgId(), MessageId: f.id, ConversationId: conversation, ConversationSeq: m.ConversationSeq}
 	f.stored[key] = ack
+	f.messages[f.id], f.seen[f.id] = m, []string{user}
 	f.insert(user, m)
 	for to, told := range others {
 		if to != user && told {
+			f.seen[f.id] = append(f.seen[f.id], to)
 			f.insertBroken(to, m, hit)
 		}
 	}

@@ -45,6 +45,8 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 		loses: {check.Loss}, doubles: {check.Duplicate}, reorders: {check.Order}, skips: {check.Gap}, swaps: {check.Changed},
 		alters: {check.Phantom}, storesAnew: {check.Identity, check.Duplicate}, renumbers: {check.Identity}, lowersAck: {check.Cursor},
 		jumps: {check.Cursor}, lowersRead: {check.ReadMark}, denies: {check.Refused}, ignores: {check.Unanswered}, hides: {check.Loss},
+		forgets: {check.Alter}, conceals: {check.Loss}, repeats: {check.Phantom}, revives: {check.Phantom}, miswrites: {check.Alter},
+		pretends: {check.Refused}, keeps: {check.Alter}, blurts: {check.Phantom},
 		leaks: {check.Phantom}, silences: {check.Membership}, excludes: {check.Loss},
 	} {
 		t.Run(string(breach), func(t *testing.T) {
@@ -80,6 +82,9 @@ func TestAnHonestServerIsAcquitted(t *testing.T) {
 	}
 	if report.Actions[change] == 0 {
 		t.Error("no group was changed")
+	}
+	if report.Verdict.Altered == 0 {
+		t.Error("no message was recalled or edited")
 	}
 }
 
