@@ -17,9 +17,9 @@ import (
 const checkLong = `Has many devices talk over a running system while they are being disturbed, and judges
 what they saw: whether what was acknowledged was delivered once and in order to every
 device. The devices break off between a send and its ack, send again with the same
-client_msg_id, stay away, read slowly, move, forget what they had, mark as read, get new
-tokens; all from one seed. At the end all of them come back and get everything, and
-every inbox is read once more by HTTP.
+client_msg_id, stay away, read slowly, move, forget what they had, mark as read, recall
+and edit, get new tokens; all from one seed. At the end all of them come back and get
+everything, and every inbox is read once more by HTTP.
 
 What harms the system meanwhile is up to you: kill servers, cut links, fill disks. With
 --local it starts a system of its own, and --faults harms that one: the seed says what

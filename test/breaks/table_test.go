@@ -235,4 +235,18 @@ var breaks = []breakage{
 		edits: []edit{in("transfer/group.go", "c.changed, c.routes = made.conversation.AppliedSeq, nil", "c.changed = made.conversation.AppliedSeq")},
 		court: bench{kinds: []check.Kind{check.Loss}},
 	},
+	{
+		name: "change-not-projected", promise: "Messages that change: who reads one after its change reads it changed",
+		what: "what has become of messages is not written",
+		edits: []edit{in("transfer/altered.go",
+			"	if len(states) == 0 {\n\t\treturn nil\n\t}\n\tif err := s.store",
+			"	if len(states) >= 0 {\n\t\treturn nil\n\t}\n\tif err := s.store")},
+		court: bench{kinds: []check.Kind{check.Alter}},
+	},
+	{
+		name: "version-left-out", promise: "Messages that change: versions rise one by one",
+		what:  "an edit makes the version after the next",
+		edits: []edit{in("transfer/alteration.go", "editVersion, int64(version)+1)", "editVersion, int64(version)+2)")},
+		court: bench{kinds: []check.Kind{check.Alter}},
+	},
 }
