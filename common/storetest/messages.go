@@ -13,6 +13,7 @@ var messageTests = []testCase{
 	{"are found by id", messagesByID},
 	{"have no state before they change", messagesUnchanged},
 	{"keep every column of their state", messageColumns},
+	{"are found among many that are not asked for", messagesAmongMany},
 	{"take a state only when it is newer", messagesLate},
 	{"projected by many at once end at the newest", messagesTogether},
 	{"recalled do not count as unread", messagesRecalled},
@@ -53,6 +54,38 @@ func messagesUnchanged(t *testing.T, s StoreUnderTest) {
 	equal(t, "of what is there", len(states(t, s, events[0].Ref(), events[1].Ref())), 0)
 	equal(t, "of what is not", len(states(t, s, im.MessageRef{ConversationID: "x", ID: 1})), 0)
 	equal(t, "of nothing", len(states(t, s)), 0)
+}
+
+func messagesAmongMany(t *testing.T, s StoreUnderTest) {
+	c, d := direct(t, s, "u", "v"), direct(t, s, "u", "w")
+	events, others := messages(c, "u", 1, 100), messages(d, "w", 1, 3)
+	for i := range others {
+		others[i].ID = events[99].ID + int64(i) + 1
+	}
+	must(t, s.InsertEvents(background(), append(slices.Clone(events), others...), nil))
+	var all []im.MessageState
+	for i := range events {
+		if i%3 > 0 { // of two in three
+			all = append(all, stateAt(events[i], int64(200+i)))
+		}
+	}
+	must(t, s.ProjectMessages(background(), append(slices.Clone(all), stateAt(others[1], 5))))
+	for _, asked := range [][]int{{1, 98}, {98, 1, 50, 50}, {0, 3, 99}, {0, 1, 2, 3, 4, 5, 97, 98, 99}, {7}} {
+		refs, want := []im.MessageRef{others[1].Ref(), others[2].Ref()}, []im.MessageState{stateAt(others[1], 5)}
+		for _, i := range asked {
+			refs = append(refs, events[i].Ref())
+		}
+		for _, state := range all {
+			if slices.Contains(refs, im.MessageRef{ConversationID: c, ID: state.MessageID}) {
+				want = append(want, state)
+			}
+		}
+		byID := func(a, b im.MessageState) int { return cmp.Compare(a.MessageID, b.MessageID) }
+		got := states(t, s, refs...)
+		slices.SortFunc(got, byID)
+		slices.SortFunc(want, byID)
+		equal(t, fmt.Sprint("states of ", asked), got, want)
+	}
 }
 
 // stateAt is the state of a message at a seq.
