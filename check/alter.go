@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -42,7 +43,7 @@ type Altered struct {
 
 // Altered records such an entry.
 func (l *Log) Altered(a Altered) {
-	r := record{kind: recordAltered, at: ticks(a.At), id: a.MessageID, conversation: a.Conversation, key: a.Key, hash: a.Hash, code: uint16(a.Version)} //nolint:gosec // a handful
+	r := record{kind: recordAltered, at: ticks(a.At), id: a.MessageID, conversation: a.Conversation, key: a.Key, hash: a.Hash, code: versionOf(a.Version)}
 	r.seq, r.convSeq = r.narrow(a.Seq), r.narrow(a.ConversationSeq)
 	if a.Recall {
 		r.flags |= flagRecall
@@ -51,6 +52,14 @@ func (l *Log) Altered(a Altered) {
 		r.flags |= flagEdited
 	}
 	l.append(r)
+}
+
+// versionOf keeps a version; one that can not be is none that is ever asked for.
+func versionOf(version int32) uint16 {
+	if version < 0 || version > math.MaxUint16 {
+		return math.MaxUint16
+	}
+	return uint16(version)
 }
 
 // collectAlterations learns from what anybody was delivered which changes of messages
@@ -117,7 +126,7 @@ func (j *judge) compareAlterations(key Key, seen []*record) {
 			j.violation(Refused, key, nil, "%s refused for good, but took place at conversation seq %d", a.name(), seen[at].convSeq)
 			at++
 		case is:
-			if r := seen[at]; a.Version != 0 && !a.Recall && r.code != uint16(a.Version) { //nolint:gosec // a handful
+			if r := seen[at]; a.Version != 0 && !a.Recall && r.code != versionOf(a.Version) {
 				j.violation(Alter, key, nil, "answered as version %d, delivered as version %d", a.Version, r.code)
 			}
 			at++

@@ -210,6 +210,13 @@ func TestEveryBreakOfAnAlterationIsConvicted(t *testing.T) {
 			s.asked(edited(3))
 			s.edit(s.bob, 2, 2, 3)
 		}},
+		{"a version that can not be", Alter, func(s *story) {
+			s.say(1)
+			s.asked(edited(2))
+			a := s.altered(2, 2, 2)
+			a.Version += 1 << 16
+			s.bob.Altered(a)
+		}},
 		{"another version than the answer's", Alter, func(s *story) {
 			s.say(1)
 			s.asked(Alteration{Hash: editHash(2), Version: 3})

@@ -19,7 +19,7 @@ type Room struct {
 }
 
 // mostSeqs bounds what a server can make the judge remember of a room.
-const mostSeqs = 1 << 28
+const mostSeqs = 1 << 24
 
 // roomSeen is the message that was first shown under a conversation seq; zero = none was.
 type roomSeen struct {
@@ -173,7 +173,7 @@ func (m *RoomMember) judge(after, upto int64, messages []RoomMessage, events, sk
 
 // show compares a message with what others were shown under its seq.
 func (r *Room) show(m *RoomMember, shown *RoomMessage) {
-	if shown.Seq >= mostSeqs {
+	if shown.Seq < 1 || shown.Seq >= mostSeqs {
 		m.violation(Range, "seq %d", shown.Seq)
 		return
 	}

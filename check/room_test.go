@@ -107,6 +107,9 @@ func TestEveryLieOfARoomIsConvicted(t *testing.T) {
 		"a seq that is none": {Range, func(m *RoomMember, _ []RoomMessage) {
 			m.Delivered(RoomPart{1, 1 << 40, []RoomMessage{{Seq: 1 << 40, ID: 9}}, 0, 1<<40 - 2})
 		}},
+		"a seq below all": {Range, func(m *RoomMember, _ []RoomMessage) {
+			m.Delivered(RoomPart{-9, 1, []RoomMessage{{Seq: -8, ID: 9}}, 0, 9})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tale := newRoomTale()

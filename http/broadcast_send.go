@@ -23,7 +23,12 @@ const (
 
 // send sends the next part of a broadcast, and then raises its progress: whoever dies in
 // between has the part sent again, as repeats.
-func (b *broadcaster) send(ctx context.Context, what *im.Broadcast) error {
+func (b *broadcaster) send(ctx context.Context, id string) error {
+	whole, err := b.server.Broadcasts.Broadcast(ctx, id)
+	if err != nil || whole.State != im.BroadcastRunning {
+		return wrap("read a broadcast", err)
+	}
+	what := &whole
 	receivers, next, last, err := b.part(ctx, what)
 	if err != nil {
 		return err

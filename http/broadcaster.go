@@ -118,7 +118,7 @@ func (b *broadcaster) step(ctx context.Context) bool {
 		}
 		more = more || ours
 		if ours && running[i].Priority == running[0].Priority { // others wait for those above them
-			if err := b.send(bounded, &running[i]); err != nil {
+			if err := b.send(bounded, running[i].ID); err != nil {
 				b.failed("send a broadcast", err)
 			}
 			break
@@ -162,6 +162,11 @@ func (b *broadcaster) claim(ctx context.Context, id string) (bool, error) {
 		next.Term = held.Term + 1 // never the greatest + 1: a conflict shows another
 	} else {
 		last, err := b.server.Broadcasts.LastTerm(ctx, next.Partition)
+		if err == nil { // it is somebody's, so it is not fresh any more
+			b.mu.Lock()
+			delete(b.fresh, id)
+			b.mu.Unlock()
+		}
 		switch {
 		case errors.Is(err, im.ErrNotFound) && (b.made(id) || b.named(id)):
 		case errors.Is(err, im.ErrNotFound):

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/proto/content"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -126,26 +127,27 @@ func (s *Server) newBroadcast(in *broadcastRequest) (im.Broadcast, error) {
 	if in.Body.PerSecond < 0 || in.Body.PerSecond > im.MaxBroadcastPerSecond || in.Body.Priority < 0 || in.Body.Priority > im.MaxBroadcastPriority {
 		return none, invalid("per_second is 1 to %d, priority 0 to %d", im.MaxBroadcastPerSecond, im.MaxBroadcastPriority)
 	}
-	content, err := encodeContent(in.Body.Content.message)
+	said, err := encodeContent(in.Body.Content.message)
 	id := im.NewID()
 	if in.IdempotencyKey != "" {
 		id = im.DerivedID("broadcast", in.IdempotencyKey)
 	}
 	return im.Broadcast{
-		ID: id, All: to.All, RoomID: to.RoomID, UserIDs: users, Content: content,
+		ID: id, All: to.All, RoomID: to.RoomID, UserIDs: users, Content: said,
 		PerSecond: orElse(in.Body.PerSecond, defaultPerSecond), Priority: in.Body.Priority, CreatedAtMs: s.nowMs(),
 	}, err
 }
 
-// encodeContent judges what a broadcast says as the pipeline will.
-func encodeContent(content *imv1.Content) ([]byte, error) {
-	if content == nil || !slices.Contains(im.ContentTypes, content.Type) || content.Type == "text" && content.Text == "" {
-		return nil, invalid("content.type must be one of %v, and a text is not empty", im.ContentTypes)
+// encodeContent judges what a broadcast says as the pipeline will, once and not for each
+// receiver, and encodes it. It can not refer to a message: no two receivers share one.
+func encodeContent(said *imv1.Content) ([]byte, error) {
+	if err := content.Validate(said, nil); err != nil {
+		return nil, err
 	}
-	if size := content.SizeVT(); size > im.MaxContentBytes {
-		return nil, im.Errorf(im.TooLarge, "content is %d bytes, at most %d", size, im.MaxContentBytes)
+	if said.ReplyTo != 0 || said.ThreadId != 0 || said.ForwardedFrom != 0 {
+		return nil, invalid("a broadcast refers to no other message")
 	}
-	encoded, err := content.MarshalVT()
+	encoded, err := said.MarshalVT()
 	return encoded, wrap("encode content", err)
 }
 
@@ -204,14 +206,13 @@ func (s *Server) listBroadcasts(ctx context.Context, _ *nothing) (*answer[Broadc
 	}
 	list := BroadcastList{Broadcasts: make([]BroadcastView, 0, len(all))}
 	for _, b := range all {
-		view := broadcastView(b)
-		view.To.UserIDs = nil // each tells its own
-		list.Broadcasts = append(list.Broadcasts, view)
+		list.Broadcasts = append(list.Broadcasts, broadcastView(b))
 	}
 	return reply(list), nil
 }
 
-// cancelBroadcast stops one that is running, within a second; one that is over stays.
+// cancelBroadcast stops one that is running behind the part that is on its way; one that is
+// over stays.
 func (s *Server) cancelBroadcast(ctx context.Context, in *BroadcastPath) (*nothing, error) {
 	if _, err := s.broadcastByID(ctx, in.ID); err != nil {
 		return nil, err

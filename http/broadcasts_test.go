@@ -29,7 +29,8 @@ func TestRequestsForBroadcasts(t *testing.T) {
 		"too fast": ask(`{"all":true}`, `,"per_second":10001`), "backwards": ask(`{"all":true}`, `,"per_second":-1`),
 		"too important": ask(`{"all":true}`, `,"priority":10`), "to an odd id": ask(`{"user_ids":["a\u0007"]}`, ""),
 		"of an odd type": `{"to":{"all":true},"content":{"type":"odd"}}`, "of no text": `{"to":{"all":true},"content":{"type":"text"}}`,
-		"of nothing": `{"to":{"all":true}}`,
+		"of nothing": `{"to":{"all":true}}`, "of an image without one": `{"to":{"all":true},"content":{"type":"image"}}`,
+		"a reply": `{"to":{"all":true},"content":{"type":"text","text":"x","reply_to":"5"}}`,
 	} {
 		w.call("POST", path, serviceKey, body).refused(what, im.Invalid)
 	}

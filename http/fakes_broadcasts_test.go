@@ -55,7 +55,14 @@ func (m *memoryBroadcasts) Broadcast(_ context.Context, id string) (im.Broadcast
 func (m *memoryBroadcasts) RunningBroadcasts(context.Context) ([]im.Broadcast, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Values(m.broadcasts)), func(b im.Broadcast) bool { return b.State != im.BroadcastRunning }), nil
+	var running []im.Broadcast
+	for _, b := range m.broadcasts {
+		if b.State == im.BroadcastRunning {
+			b.Content, b.UserIDs = nil, nil
+			running = append(running, b)
+		}
+	}
+	return running, nil
 }
 
 func (m *memoryBroadcasts) LatestBroadcasts(_ context.Context, limit int) ([]im.Broadcast, error) {

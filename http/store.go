@@ -126,9 +126,10 @@ type Broadcasts interface {
 	InsertBroadcast(ctx context.Context, b im.Broadcast) error
 	// Broadcast returns a broadcast, or im.ErrNotFound.
 	Broadcast(ctx context.Context, id string) (im.Broadcast, error)
-	// RunningBroadcasts returns those that are running, in any order.
+	// RunningBroadcasts returns those that are running, in any order, without their content
+	// and users, which may be large.
 	RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error)
-	// LatestBroadcasts returns up to limit broadcasts, the newest first.
+	// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
 	LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error)
 	// RaiseBroadcast raises a broadcast's progress, each column only if it is higher.
 	// Doing it twice, or late, changes nothing.

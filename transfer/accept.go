@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/proto/content"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -235,7 +236,7 @@ func (s *Server) command(p *imv1.Publish, encoded []byte) (*imv1.Command, error)
 	if err := address(c, send.To); err != nil {
 		return nil, err
 	}
-	if err := validateContent(send.Content, send.Attributes); err != nil {
+	if err := content.Validate(send.Content, send.Attributes); err != nil {
 		return nil, err
 	}
 	refer(c, send.Content)

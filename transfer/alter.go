@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/im-transfer/im"
+	"github.com/im-transfer/im/proto/content"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -56,7 +57,7 @@ func alterationBody(c *imv1.Command, change *imv1.MessageChange) (err error) {
 		if change.IfVersion < 0 {
 			return im.Errorf(im.Invalid, "if_version must not be negative")
 		}
-		if err := validateContent(change.Content, nil); err != nil {
+		if err := content.Validate(change.Content, nil); err != nil {
 			return err
 		}
 		c.IfVersion, said = change.IfVersion, &imv1.Edit{Content: change.Content}

@@ -50,12 +50,12 @@ func (s *Store) Broadcast(ctx context.Context, id string) (im.Broadcast, error) 
 	return row.broadcast(), wrap("read broadcast", notFound(err, "broadcast %s", id))
 }
 
-// RunningBroadcasts returns those that are running.
+// RunningBroadcasts returns those that are running, without their content and users.
 func (s *Store) RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error) {
 	return s.findBroadcasts(ctx, query{filter: bson.D{{Key: "due", Value: true}}})
 }
 
-// LatestBroadcasts returns up to limit broadcasts, the newest first.
+// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
 func (s *Store) LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error) {
 	return s.findBroadcasts(ctx, query{
 		filter: bson.D{{Key: "created_ms", Value: bson.D{{Key: "$gt", Value: 0}}}}, sort: descending("created_ms"), limit: limit,
@@ -63,6 +63,7 @@ func (s *Store) LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast
 }
 
 func (s *Store) findBroadcasts(ctx context.Context, q query) ([]im.Broadcast, error) {
+	q.fields = ascending("all", "room_id", "sender_id", "per_second", "priority", "created_ms", "state", "cursor", "sent", "refused")
 	rows, err := find[broadcastDocument](ctx, s.collections.broadcasts, q)
 	all := make([]im.Broadcast, 0, len(rows))
 	for i := range rows {

@@ -20,7 +20,9 @@ CREATE INDEX IF NOT EXISTS broadcasts_running ON broadcasts (place) WHERE state 
 const (
 	insertBroadcast = `INSERT INTO broadcasts (id, to_all, room, users, sender, content, per_second, priority, created_ms,
 		state, cursor, sent, refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	selectBroadcasts = `SELECT id, to_all, room, users, sender, content, per_second, priority, created_ms,
+	selectBroadcast = `SELECT id, to_all, room, users, sender, content, per_second, priority, created_ms,
+		state, cursor, sent, refused FROM broadcasts WHERE id = ?`
+	selectBroadcasts = `SELECT id, to_all, room, '', sender, NULL, per_second, priority, created_ms,
 		state, cursor, sent, refused FROM broadcasts `
 	raiseBroadcast = `UPDATE broadcasts SET state = max(state, ?), cursor = max(cursor, ?), sent = max(sent, ?),
 		refused = max(refused, ?) WHERE id = ?`
@@ -37,9 +39,9 @@ func (s *Store) InsertBroadcast(ctx context.Context, b im.Broadcast) error {
 	})
 }
 
-func (s *Store) broadcasts(ctx context.Context, rest string, args ...any) (all []im.Broadcast, err error) {
+func (s *Store) broadcasts(ctx context.Context, query string, args ...any) (all []im.Broadcast, err error) {
 	err = s.read(ctx, "read broadcasts", func(c *conn) error {
-		return c.each(selectBroadcasts+rest, func(r row) bool {
+		return c.each(query, func(r row) bool {
 			b := im.Broadcast{
 				ID: r.text(0), All: r.int(1) != 0, RoomID: r.text(2), SenderID: r.text(4), Content: r.blob(5),
 				PerSecond: int(r.int(6)), Priority: int(r.int(7)), CreatedAtMs: r.int(8),
@@ -59,7 +61,7 @@ func (s *Store) broadcasts(ctx context.Context, rest string, args ...any) (all [
 
 // Broadcast returns a broadcast, or im.ErrNotFound.
 func (s *Store) Broadcast(ctx context.Context, id string) (im.Broadcast, error) {
-	found, err := s.broadcasts(ctx, "WHERE id = ?", id)
+	found, err := s.broadcasts(ctx, selectBroadcast, id)
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("%w: broadcast %s", im.ErrNotFound, id)
 	}
@@ -69,14 +71,14 @@ func (s *Store) Broadcast(ctx context.Context, id string) (im.Broadcast, error) 
 	return found[0], nil
 }
 
-// RunningBroadcasts returns those that are running.
+// RunningBroadcasts returns those that are running, without their content and users.
 func (s *Store) RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error) {
-	return s.broadcasts(ctx, "WHERE state = 0 ORDER BY place")
+	return s.broadcasts(ctx, selectBroadcasts+"WHERE state = 0 ORDER BY place")
 }
 
-// LatestBroadcasts returns up to limit broadcasts, the newest first.
+// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
 func (s *Store) LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error) {
-	return s.broadcasts(ctx, "ORDER BY place DESC LIMIT ?", int64(limit))
+	return s.broadcasts(ctx, selectBroadcasts+"ORDER BY place DESC LIMIT ?", int64(limit))
 }
 
 // RaiseBroadcast raises a broadcast's progress, each column only if it is higher.

@@ -75,6 +75,9 @@ func broadcastLists(t *testing.T, s StoreUnderTest) {
 	latest, err := s.LatestBroadcasts(background(), 3)
 	must(t, err)
 	equal(t, "latest", broadcastIDs(latest), []string{"b4", "b3", "b2"})
+	bare := broadcastOf(4)
+	bare.UserIDs, bare.Content = nil, nil
+	equal(t, "what a list tells", latest[0], bare)
 }
 
 func broadcastIDs(all []im.Broadcast) (ids []string) {

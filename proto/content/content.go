@@ -1,4 +1,6 @@
-package transfer
+// Package content judges what messages say, by itself: for accept, and for who keeps a
+// content that accept is to be given later.
+package content
 
 import (
 	"net/url"
@@ -11,8 +13,9 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// validateContent judges a message's content and attributes by themselves.
-func validateContent(content *imv1.Content, attributes map[string]string) error {
+// Validate judges a message's content and attributes by themselves: an im.Invalid or
+// im.TooLarge says what is wrong.
+func Validate(content *imv1.Content, attributes map[string]string) error {
 	if content == nil || !slices.Contains(im.ContentTypes, content.Type) {
 		return im.Errorf(im.Invalid, "content.type must be one of %v", im.ContentTypes)
 	}
@@ -61,7 +64,7 @@ func validateKind(content *imv1.Content) error {
 	return nil
 }
 
-func urlIn(data *structpb.Struct) string { return text(data, "url") }
+func urlIn(data *structpb.Struct) string { return data.GetFields()["url"].GetStringValue() }
 
 // isURL reports whether a text is an absolute http or https address.
 func isURL(s string) bool {
