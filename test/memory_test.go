@@ -225,5 +225,6 @@ func TestADeafDeviceHoldsUpNobody(t *testing.T) {
 	mute.contiguous(0)
 	deaf.send(wire.OpAck, &imv1.Ack{Seq: 1 << 40})
 	deaf.endsWith(im.ProtocolError)
+	alice.untilMessages(300) // her own copies
 	r.judge()
 }

@@ -27,13 +27,13 @@ func (r *raw) watch(ids ...string) map[string]*imv1.Presence {
 	return presences
 }
 
-// signalOf reads on to the next signal of a type.
-func (r *raw) signalOf(kind string) *imv1.Signal {
+// signalOf reads on to the next signal of one of these types.
+func (r *raw) signalOf(kinds ...string) *imv1.Signal {
 	r.t.Helper()
 	for {
 		frame, err := r.next()
 		if err != nil {
-			r.t.Fatalf("wait for a signal of type %s: %v", kind, err)
+			r.t.Fatalf("wait for a signal of type %v: %v", kinds, err)
 		}
 		var signal imv1.Signal
 		if frame.Op != wire.OpSignal {
@@ -42,10 +42,22 @@ func (r *raw) signalOf(kind string) *imv1.Signal {
 		if err := wire.Unmarshal(frame.Form, frame.Body, &signal); err != nil {
 			r.t.Fatal(err)
 		}
-		if signal.GetType() == kind {
+		if slices.Contains(kinds, signal.GetType()) {
 			return &signal
 		}
 	}
+}
+
+// signalsOf reads on until there is a signal of each of these types, in any order.
+func (r *raw) signalsOf(kinds ...string) map[string]*imv1.Signal {
+	r.t.Helper()
+	found := map[string]*imv1.Signal{}
+	for len(found) < len(kinds) {
+		if signal := r.signalOf(kinds...); found[signal.GetType()] == nil {
+			found[signal.GetType()] = signal
+		}
+	}
+	return found
 }
 
 // untilPresence reads on until somebody is, or is not, online on these platforms.
@@ -218,10 +230,11 @@ func TestAGroupIsToldWhoReadsAndTypes(t *testing.T) {
 		if m == reader {
 			continue
 		}
-		if got := m.signalOf("typing"); got.GetFrom().GetUserId() != reader.id || got.GetConversationId() != conversation {
+		told := m.signalsOf("typing", "read") // nothing says which comes first
+		if got := told["typing"]; got.GetFrom().GetUserId() != reader.id || got.GetConversationId() != conversation {
 			t.Errorf("%d is told %v", i, got)
 		}
-		got := m.signalOf("read")
+		got := told["read"]
 		if mark, ok := client.ReadOf(got); !ok || mark != (client.ReadMark{UserID: reader.id, Upto: 3}) || got.GetConversationId() != conversation {
 			t.Errorf("%d is told %v", i, got)
 		}
