@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -155,24 +153,18 @@ func (s *server) restart() {
 	}
 }
 
-// freePorts chooses ports that stay free while a server is away: below those that
-// the kernel gives to outgoing connections.
+// freePorts chooses addresses that stay free while a server is away.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
-	var addresses []string
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		defer listener.Close()
-		if addresses = append(addresses, address); len(addresses) == n {
-			return addresses
-		}
+	ports, err := local.FreePorts(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("found no free ports")
-	return nil
+	addresses := make([]string, n)
+	for i, port := range ports {
+		addresses[i] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	return addresses
 }
 
 // api is the HTTP API without a token.

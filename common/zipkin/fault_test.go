@@ -139,12 +139,14 @@ func TestTheBufferIsBoundedInBytes(t *testing.T) {
 		big.Tags[strconv.Itoa(i)] = strings.Repeat("x", 500)
 	}
 	// Three of them fit.
-	r := start(t, zipkin.Config{Endpoint: c.URL, Bytes: 20_000, Batch: 3, Interval: time.Hour})
+	r := start(t, zipkin.Config{Endpoint: c.URL, Bytes: 20_000, Batch: 1, Interval: time.Hour})
 	for range 10 {
 		for range 3 {
 			r.Tracer("im-http", "s").Report(big)
 		}
-		<-asked
+		for range 3 {
+			<-asked
+		}
 	}
 	for range 5 {
 		small := span("small")

@@ -46,7 +46,7 @@ func newBrokers(dir string, ports []int) (*Brokers, error) {
 	if err != nil {
 		return nil, err
 	}
-	free, err := freePorts(1 + 2*len(ports))
+	free, err := FreePorts(1 + 2*len(ports))
 	if err != nil {
 		return nil, err
 	}

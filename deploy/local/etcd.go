@@ -36,7 +36,7 @@ func HasEtcd() bool {
 // StartEtcd starts an etcd with all its files in dir, on a port of 127.0.0.1, 0 for
 // one that is free. It waits until etcd answers, at most a minute.
 func StartEtcd(ctx context.Context, dir string, port int) (*Etcd, error) {
-	ports, err := freePorts(2)
+	ports, err := FreePorts(2)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func HasMongo() bool { return HasMongod() || standIn().available() }
 func StartMongo(ctx context.Context, dir string, port int) (*Mongo, error) {
 	m := &Mongo{service: service{name: "MongoDB", patience: mongoEnd}, dir: dir, port: port}
 	if m.port == 0 {
-		ports, err := freePorts(1)
+		ports, err := FreePorts(1)
 		if err != nil {
 			return nil, err
 		}

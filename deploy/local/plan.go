@@ -74,7 +74,7 @@ func (p *plan) save() error {
 
 // ports returns the ports of these, choosing free ones for those that have none.
 func (p *plan) ports(names ...string) ([]int, error) {
-	fresh, err := freePorts(len(names))
+	fresh, err := FreePorts(len(names))
 	if err != nil {
 		return nil, err
 	}

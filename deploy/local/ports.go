@@ -22,9 +22,11 @@ const (
 	claimed = 10 * time.Minute
 )
 
-// freePorts returns ports that nobody listens on, and that no program on this machine
-// was given by this function a short while ago.
-func freePorts(n int) ([]int, error) {
+// FreePorts returns n ports that nobody listens on, and that no program on this
+// machine was given by this function within the last ten minutes. They are below
+// those of outgoing connections: a server that is away for a while finds its port
+// free again. It fails when there are not so many.
+func FreePorts(n int) ([]int, error) {
 	claims := filepath.Join(os.TempDir(), "im-ports")
 	if err := os.MkdirAll(claims, 0o777); err != nil { //nolint:gosec // whoever runs clusters here shares it
 		return nil, fmt.Errorf("choose ports: %w", err)

@@ -14,7 +14,7 @@ import (
 func TestPortsAreGivenOnce(t *testing.T) {
 	given := map[int]bool{}
 	for range 40 {
-		ports, err := freePorts(25)
+		ports, err := FreePorts(25)
 		if err != nil {
 			t.Fatal(err)
 		}

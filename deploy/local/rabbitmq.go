@@ -47,7 +47,7 @@ func StartRabbitMQ(ctx context.Context, dir string, port int) (*RabbitMQ, error)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func HasZipkin() bool { return zipkinServer().available() }
 func StartZipkin(ctx context.Context, dir string, port int) (*Zipkin, error) {
 	z := &Zipkin{service: service{name: "Zipkin", patience: zipkinEnd}, dir: dir, port: port}
 	if port == 0 {
-		ports, err := freePorts(1)
+		ports, err := FreePorts(1)
 		if err != nil {
 			return nil, err
 		}
