@@ -132,7 +132,11 @@ func (g *guest) join(after *int64) *imv1.Error {
 		case r.Op == wire.OpError && r.Seq == 9:
 			var refusal imv1.Error
 			g.decode(r, &refusal)
-			return &refusal
+			if refusal.RetryAfterMs == 0 {
+				return &refusal
+			}
+			<-time.After(time.Duration(refusal.RetryAfterMs) * time.Millisecond) // refused for now, as when the room is changing
+			g.Send(wire.OpJoin, 9, &imv1.Join{RoomId: g.s.id, After: after})
 		}
 	}
 }
