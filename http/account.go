@@ -39,7 +39,8 @@ func (s *Server) accountRoutes(api huma.API) {
 	register(s, api, operation("change-password", http.MethodPut, "/v1/users/me/password", "Users", byToken, "Change one's password",
 		"All other devices are signed out and their connections closed (revoked). A wrong old one is forbidden."), s.changePassword)
 	leave := operation("delete-account", http.MethodDelete, "/v1/users/me", "Users", byToken, "Delete one's account",
-		"For good: all devices are signed out and their connections closed (revoked), password and profile are gone, the name stays taken. "+
+		"For good: all groups are left (one's own go to an admin, or the member longest in; where there is nobody else they are dissolved), "+
+			"all devices are signed out and their connections closed (revoked), password and profile are gone, the name stays taken. "+
 			"What was sent stays with those who got it. Who has no answer may ask again, also with a token that has ended so.")
 	leave.Middlewares = huma.Middlewares{s.requireFormerToken}
 	register(s, api, leave, s.deleteAccount)
@@ -115,12 +116,20 @@ func (s *Server) signOutAll(ctx context.Context, userID, but string) error {
 	return errors.Join(failures...)
 }
 
+// deleteAccount leaves the groups first: where that fails there is still an account,
+// whose user tries again. Groups that it was put into meanwhile are left afterwards.
 func (s *Server) deleteAccount(ctx context.Context, _ *nothing) (*nothing, error) {
 	userID := callerOf(ctx).UserID
+	if err := s.leaveGroups(ctx); err != nil {
+		return nil, err
+	}
 	if err := again(func() error { return s.Accounts.ChangeAccount(ctx, userID, im.AccountChange{Delete: true}) }); err != nil {
 		return nil, wrap("delete account", err)
 	}
-	return nil, s.signOutAll(ctx, userID, "")
+	if err := s.signOutAll(ctx, userID, ""); err != nil {
+		return nil, err
+	}
+	return nil, s.leaveGroups(ctx)
 }
 
 // disableUser is the operator's: a business takes an account out of use, or gives it

@@ -430,12 +430,16 @@ type fakePipeline struct {
 	online    int32   // in every room
 	inside    string  // who is in it
 	err       error
+	answer    func(*imv1.Publish) *imv1.Reply // instead of reply, if set
 }
 
 func (f *fakePipeline) Publish(_ context.Context, publish *imv1.Publish) (*imv1.Reply, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.published = append(f.published, publish)
+	if f.answer != nil {
+		return f.answer(publish), f.err
+	}
 	return f.reply, f.err
 }
 

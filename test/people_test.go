@@ -345,8 +345,16 @@ func TestAccountsEndTheirSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 			web, api = login("password 2", "w", "web")
+			heir := s.users(fmt.Sprint("heir", i))[0]
+			group, _, err := api.CreateGroup(t.Context(), "inherited", heir)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := api.DeleteAccount(t.Context()); err != nil {
 				t.Fatal(err)
+			}
+			if now, err := s.api().WithToken(s.tokens(heir, "h", "web").AccessToken).Group(t.Context(), group); err != nil || now.OwnerID != heir || now.Members != 1 {
+				t.Errorf("the group of who is gone: %+v, %v", now, err)
 			}
 			web.endsWith(im.Revoked)
 			if _, err := api.User(t.Context(), id); codeOf(err) != im.Unauthenticated {
