@@ -67,13 +67,11 @@ func versionOf(version int32) uint16 {
 func (j *judge) collectAlterations() {
 	places := map[place]*record{}
 	for _, device := range j.h.devices {
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				if r.kind == recordAltered && r.conversation != 0 && !r.has(flagRange) {
-					j.alteration(places, r, device)
-				}
-			})
-		}
+		device.each(func(r *record) {
+			if r.kind == recordAltered && r.conversation != 0 && !r.has(flagRange) {
+				j.alteration(places, r, device)
+			}
+		})
 	}
 	j.verdict.Altered = len(places)
 	for _, r := range places {

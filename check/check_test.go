@@ -196,6 +196,14 @@ func TestACleanHistoryIsAcquitted(t *testing.T) {
 			s.bob.Read(s.tick(), s.c, 1, 2)
 			s.bob.CursorReply(s.tick(), 1, 2)
 		},
+		"a receipt of who has learnt it from the history": func(s *story) {
+			s.say(1)
+			s.ann.Receipt(s.tick(), 2, s.c, "eve", true, 0)
+			s.h.Device("eve", "new").Log().Resumed(Resume{At: s.tick(), From: 7, Head: 7})
+			s.ann.Receipt(s.tick(), 3, s.c, "eve", true, 1)
+			s.h.Device("dan", "old").Log().Resumed(Resume{At: s.tick(), From: 7, Head: 7, TooLong: true})
+			s.ann.Receipt(s.tick(), 4, s.c, "dan", false, 1)
+		},
 	}
 	for name, tell := range clean {
 		t.Run(name, func(t *testing.T) {
@@ -377,6 +385,22 @@ func TestEveryKindOfViolationIsConvicted(t *testing.T) {
 		{"receipts fall", ReadMark, func(s *story) {
 			s.ann.Receipt(s.tick(), 1, s.c, "bob", false, 2)
 			s.ann.Receipt(s.tick(), 2, s.c, "bob", false, 1)
+		}},
+		{"a receipt of what nobody got", Receipt, func(s *story) {
+			s.say(1)
+			s.ann.Receipt(s.tick(), 2, s.c, "bob", true, 2)
+		}},
+		{"a receipt before it came", Receipt, func(s *story) {
+			s.send(1, 0)
+			s.arrive(s.ann, 1, 1, 1)
+			s.ann.Receipt(s.tick(), 2, s.c, "bob", false, 1)
+			s.arrive(s.bob, 1, 1, 1)
+			s.arrive(s.bobs, 1, 1, 1)
+		}},
+		{"a receipt before its reader began", Receipt, func(s *story) {
+			s.say(1)
+			s.ann.Receipt(s.tick(), 2, s.c, "eve", true, 1)
+			s.h.Device("eve", "new").Log().Resumed(Resume{At: s.tick(), From: 7, Head: 7})
 		}},
 		{"never sent", Phantom, func(s *story) { s.arrive(s.bob, 1, 9, 1) }},
 		{"no tag at all", Phantom, func(s *story) {

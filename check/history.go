@@ -132,6 +132,13 @@ func (d *Device) ReadsLast() {
 	d.last = true
 }
 
+// each calls do with all that was recorded of the device, log by log.
+func (d *Device) each(do func(*record)) {
+	for _, log := range d.logs {
+		log.each(do)
+	}
+}
+
 // covered notes from when on the device must receive everything.
 func (d *Device) covered(at, resumeFrom uint32, tooLong bool) {
 	d.history.mu.Lock()

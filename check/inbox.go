@@ -16,9 +16,7 @@ func (j *judge) judgeInbox(devices []*Device) {
 	tops := make([]uint32, len(devices))
 	for i, device := range devices {
 		w := walk{j: j, device: device, in: &in}
-		for _, log := range device.logs {
-			log.each(w.record)
-		}
+		device.each(w.record)
 		w.finish()
 		tops[i], head = w.top, max(head, w.head, w.top)
 	}

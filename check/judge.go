@@ -68,6 +68,7 @@ func Judge(h *History) Verdict {
 			j.judgeInbox(devices)
 		}
 	}
+	j.judgeReceipts()
 	for _, room := range h.rooms {
 		j.judgeRoom(room)
 	}
@@ -100,13 +101,11 @@ func (j *judge) message(key Key) *message {
 func (j *judge) collectSends() {
 	j.messages = make([][]message, len(j.h.devices))
 	for i, device := range j.h.devices {
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				if r.kind == recordSent {
-					j.messages[i] = j.sent(j.messages[i], r)
-				}
-			})
-		}
+		device.each(func(r *record) {
+			if r.kind == recordSent {
+				j.messages[i] = j.sent(j.messages[i], r)
+			}
+		})
 	}
 }
 
@@ -131,16 +130,14 @@ func (j *judge) sent(of []message, r *record) []message {
 
 func (j *judge) collectAnswers() {
 	for _, device := range j.h.devices {
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				switch r.kind {
-				case recordAcked:
-					j.acked(device, r)
-				case recordRefused:
-					j.refused(device, r)
-				}
-			})
-		}
+		device.each(func(r *record) {
+			switch r.kind {
+			case recordAcked:
+				j.acked(device, r)
+			case recordRefused:
+				j.refused(device, r)
+			}
+		})
 	}
 	j.collectSilence()
 }
@@ -148,16 +145,14 @@ func (j *judge) collectAnswers() {
 // collectSilence notes what was never answered; the answers are known by now.
 func (j *judge) collectSilence() {
 	for _, device := range j.h.devices {
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				if r.kind != recordGaveUp {
-					return
-				}
-				if m := j.message(r.key); m != nil && m.state&(wasAcked|wasRefused) == 0 {
-					j.violation(Unanswered, r.key, device, "sent, and never answered")
-				}
-			})
-		}
+		device.each(func(r *record) {
+			if r.kind != recordGaveUp {
+				return
+			}
+			if m := j.message(r.key); m != nil && m.state&(wasAcked|wasRefused) == 0 {
+				j.violation(Unanswered, r.key, device, "sent, and never answered")
+			}
+		})
 	}
 }
 

@@ -44,13 +44,11 @@ func (j *judge) collectChanges() {
 	}
 	for _, device := range j.h.devices {
 		names[int64(Hash(device.userID, nil))] = device.userID
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				if r.kind == recordChange {
-					j.change(r, device)
-				}
-			})
-		}
+		device.each(func(r *record) {
+			if r.kind == recordChange {
+				j.change(r, device)
+			}
+		})
 	}
 	for ref, changes := range j.changes {
 		slices.SortFunc(changes, func(a, b *record) int { return cmp.Compare(a.convSeq, b.convSeq) })

@@ -40,13 +40,21 @@ type modelUser struct {
 	id      string
 	inbox   []modelEntry
 	talksTo map[ConversationRef][]*modelUser
+	read    map[ConversationRef]int64
 }
 
-// modelEntry is a message, a change of one, or of the group's members.
+// modelReceipt says how far a user has read.
+type modelReceipt struct {
+	reader string
+	upto   int64
+}
+
+// modelEntry is a message, a change of one, or of the group's members, or a receipt.
 type modelEntry struct {
 	Arrival
 	changed *Change
 	altered *Altered
+	receipt *modelReceipt
 }
 
 type modelDevice struct {
@@ -62,7 +70,7 @@ type modelDevice struct {
 func cleanHistory(t *rapid.T) *model {
 	m := &model{t: t, h: NewHistory(), heads: map[ConversationRef]int64{}, last: map[[2]uint32]uint32{}, id: 1000}
 	for i := range rapid.IntRange(2, 4).Draw(t, "users") {
-		user := &modelUser{id: fmt.Sprintf("u%d", i), talksTo: map[ConversationRef][]*modelUser{}}
+		user := &modelUser{id: fmt.Sprintf("u%d", i), talksTo: map[ConversationRef][]*modelUser{}, read: map[ConversationRef]int64{}}
 		m.users = append(m.users, user)
 		for d := range rapid.IntRange(1, 2).Draw(t, "devices") {
 			device := m.h.Device(user.id, fmt.Sprintf("d%d", d))
@@ -125,9 +133,24 @@ func (m *model) step() {
 		m.alter(d)
 	case "read":
 		if d.seq > 0 {
-			a := d.user.inbox[d.seq-1]
-			d.log.Read(m.tick(), a.Conversation, 1, m.heads[a.Conversation])
+			m.read(d, d.user.inbox[d.seq-1].Arrival)
 		}
+	}
+}
+
+// read marks a conversation as read up to an entry, of which everybody in it is told.
+func (m *model) read(d *modelDevice, a Arrival) {
+	upto := max(d.user.read[a.Conversation], a.ConversationSeq)
+	if upto == 0 {
+		return
+	}
+	d.user.read[a.Conversation] = upto
+	d.log.Read(m.tick(), a.Conversation, upto, upto)
+	for _, user := range d.user.talksTo[a.Conversation] {
+		seq := int64(len(user.inbox) + 1)
+		user.inbox = append(user.inbox, modelEntry{
+			Arrival: Arrival{Seq: seq, Conversation: a.Conversation}, receipt: &modelReceipt{d.user.id, upto},
+		})
 	}
 }
 
@@ -171,7 +194,7 @@ func (m *model) change(u *modelUser) {
 	m.h.Changes(m.group, *made)
 	for _, user := range told {
 		seq := int64(len(user.inbox) + 1)
-		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: m.group, ConversationSeq: m.heads[m.group]}, made, nil})
+		user.inbox = append(user.inbox, modelEntry{Arrival: Arrival{Seq: seq, Conversation: m.group, ConversationSeq: m.heads[m.group]}, changed: made})
 	}
 }
 
@@ -237,7 +260,7 @@ func (m *model) alter(d *modelDevice) {
 	m.h.Alters(message.Key, made)
 	for _, user := range message.sees {
 		seq := int64(len(user.inbox) + 1)
-		user.inbox = append(user.inbox, modelEntry{Arrival{Seq: seq, Conversation: a.Conversation, ConversationSeq: a.ConversationSeq}, nil, a})
+		user.inbox = append(user.inbox, modelEntry{Arrival: Arrival{Seq: seq, Conversation: a.Conversation, ConversationSeq: a.ConversationSeq}, altered: a})
 	}
 }
 
@@ -252,6 +275,8 @@ func (m *model) deliver(d *modelDevice, n int) {
 			altered := *a.altered
 			altered.At, altered.Seq = a.At, a.Seq
 			d.log.Altered(altered)
+		case a.receipt != nil:
+			d.log.Receipt(a.At, a.Seq, a.Conversation, a.receipt.reader, false, a.receipt.upto)
 		default:
 			d.log.Arrived(a.Arrival)
 		}
@@ -283,6 +308,8 @@ func isArrival(r *record) bool { return r.kind == recordArrived }
 
 func isChange(r *record) bool { return r.kind == recordChange }
 
+func isReceipt(r *record) bool { return r.kind == recordReceipt }
+
 func isAltered(r *record) bool { return r.kind == recordAltered }
 
 func isEdit(r *record) bool { return isAltered(r) && !r.has(flagRecall) }
@@ -313,6 +340,23 @@ var mutations = map[string]func(*model) []Kind{
 			}
 		})
 		return []Kind{Loss}
+	},
+	"a receipt says more than its reader was delivered": func(m *model) []Kind {
+		_, r := m.pick(isReceipt)
+		of, upto := *r, r.convSeq+1000
+		for _, d := range m.devices {
+			d.each(func(r *record) {
+				if isReceipt(r) && r.id == of.id && r.conversation == of.conversation && r.seq == of.seq {
+					r.convSeq = upto
+				}
+			})
+		}
+		return []Kind{Receipt}
+	},
+	"a receipt comes before what it is about": func(m *model) []Kind {
+		_, r := m.pick(isReceipt)
+		r.at = 0
+		return []Kind{Receipt}
 	},
 	"a change of a message vanishes": func(m *model) []Kind {
 		_, r := m.pick(func(r *record) bool {

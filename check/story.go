@@ -23,21 +23,19 @@ func (j *judge) tell() {
 	}
 	arrived := map[Key]map[*Device]bool{}
 	for _, device := range j.h.devices {
-		for _, log := range device.logs {
-			log.each(func(r *record) {
-				events, ok := stories[r.key]
-				if !ok || r.key.Number == 0 {
-					return
+		device.each(func(r *record) {
+			events, ok := stories[r.key]
+			if !ok || r.key.Number == 0 {
+				return
+			}
+			stories[r.key] = append(events, Event{time.Duration(r.at) * tick, device.name(), j.describe(r)})
+			if r.kind == recordArrived {
+				if arrived[r.key] == nil {
+					arrived[r.key] = map[*Device]bool{}
 				}
-				stories[r.key] = append(events, Event{time.Duration(r.at) * tick, device.name(), j.describe(r)})
-				if r.kind == recordArrived {
-					if arrived[r.key] == nil {
-						arrived[r.key] = map[*Device]bool{}
-					}
-					arrived[r.key][device] = true
-				}
-			})
-		}
+				arrived[r.key][device] = true
+			}
+		})
 	}
 	for _, f := range j.found {
 		violation := Violation{Kind: f.kind, What: f.what, History: stories[f.key]}

@@ -53,9 +53,7 @@ func Measure(h *History) *Timeline {
 	m := &measurement{j: j, t: &Timeline{}}
 	for _, device := range h.devices {
 		m.begun, m.awake, m.top = false, 0, 0
-		for _, log := range device.logs {
-			log.each(m.record)
-		}
+		device.each(m.record)
 	}
 	return m.finish()
 }

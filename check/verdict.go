@@ -39,6 +39,9 @@ const (
 	Cursor Kind = "cursor"
 	// ReadMark: a read_upto, or the receipts of one, that fell.
 	ReadMark Kind = "read_mark"
+	// Receipt: says that its reader has read, or got, what no device of theirs had been
+	// delivered.
+	Receipt Kind = "receipt"
 	// Membership: a change of a conversation's members that was made and that nobody
 	// was delivered, or that comes out of the order in which they were made, or that
 	// nobody made.

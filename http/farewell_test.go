@@ -78,7 +78,7 @@ func TestLeavingWhatChanges(t *testing.T) {
 	w := newWorld(t)
 	ann, token := w.token("ann")
 	w.belongs(ann, "g", member(ann, "owner", 1), member("bob", "admin", 2), member("cy", "member", 3))
-	asked := w.farewells(ann, func(action, group string) im.Code {
+	asked := w.farewells(ann, func(action, _ string) im.Code {
 		if at := w.store.states[im.GroupConversation("g")]; action == "owner" && len(at.Members) == 3 { // bob has left
 			w.belongs("nobody", "g", at.Members[0], at.Members[2])
 			return im.NotFound

@@ -38,6 +38,7 @@ const (
 	renumbers  breach = "answers a retry with another id"
 	lowersAck  breach = "answers an ack with a lower cursor"
 	jumps      breach = "resumes above the cursor"
+	boasts     breach = "says that more was read than was delivered"
 	lowersRead breach = "answers a read with a lower mark"
 	denies     breach = "refuses for good what it stores"
 	ignores    breach = "answers nothing"
@@ -362,8 +363,25 @@ func (s *fakeSession) frame(frame wire.Frame) {
 			inForce--
 		}
 		s.put(wire.OpReadReply, frame.Seq, &imv1.ReadReply{ConversationId: read.GetConversationId(), Upto: inForce})
+		f.receipt(s.user(), read.GetConversationId())
 	case wire.OpHeartbeat:
 		s.put(wire.OpHeartbeatReply, frame.Seq, &imv1.HeartbeatReply{Head: int64(len(f.inboxes[s.user()]))})
+	}
+}
+
+// receipt tells the members of a direct conversation how far one of them has read.
+func (f *fake) receipt(reader, conversation string) {
+	if f.groups[conversation] != nil {
+		return
+	}
+	receipt := &imv1.Receipt{ConversationId: conversation, UserId: reader, Kind: "read", Upto: f.reads[reader+conversation]}
+	if f.breach == boasts {
+		receipt.Upto += 1000
+	}
+	for user := range f.inboxes {
+		if user == reader || im.DirectConversation(user, reader) == conversation {
+			f.put(user, &imv1.Entry{Kind: string(im.KindReceipt), Receipt: receipt})
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 	for breach, kinds := range map[breach][]check.Kind{
 		loses: {check.Loss}, doubles: {check.Duplicate}, reorders: {check.Order}, skips: {check.Gap}, swaps: {check.Changed},
 		alters: {check.Phantom}, storesAnew: {check.Identity, check.Duplicate}, renumbers: {check.Identity}, lowersAck: {check.Cursor},
-		jumps: {check.Cursor}, lowersRead: {check.ReadMark}, denies: {check.Refused}, ignores: {check.Unanswered}, hides: {check.Loss},
+		jumps: {check.Cursor}, lowersRead: {check.ReadMark}, boasts: {check.Receipt}, denies: {check.Refused}, ignores: {check.Unanswered}, hides: {check.Loss},
 		forgets: {check.Alter}, conceals: {check.Loss}, repeats: {check.Phantom}, revives: {check.Phantom}, miswrites: {check.Alter},
 		pretends: {check.Refused}, keeps: {check.Alter}, blurts: {check.Phantom},
 		leaks: {check.Phantom}, silences: {check.Membership}, excludes: {check.Loss},

@@ -236,6 +236,12 @@ var breaks = []breakage{
 		court: bench{kinds: []check.Kind{check.Loss}},
 	},
 	{
+		name: "receipt-ahead", promise: "What only rises: a receipt says no more than a device of its reader was delivered",
+		what:  "a delivered receipt counts one message too many",
+		edits: []edit{in("transfer/delivered.go", "Upto: a.conversationSeq, AtMs", "Upto: a.conversationSeq + 1, AtMs")},
+		court: bench{kinds: []check.Kind{check.Receipt}},
+	},
+	{
 		name: "change-not-projected", promise: "Messages that change: who reads one after its change reads it changed",
 		what: "what has become of messages is not written",
 		edits: []edit{in("transfer/altered.go",
