@@ -159,6 +159,12 @@ type Member struct {
 	Seq            int64 // the conversation seq that this row reflects
 }
 
+// Sharing is a user whom another one may see, for they share a conversation.
+type Sharing struct {
+	UserID string
+	Seq    int64 // the conversation seq of the last block, or end of one, in their direct conversation that is known; 0 = none
+}
+
 // ConversationState is what a sequencer loads when it meets a conversation.
 type ConversationState struct {
 	Conversation

@@ -45,6 +45,9 @@ func (st *stream) dispatch(m *imv1.ToGateway) {
 		st.touch(link.session(k.Session), func(s *Session) { s.kicked(k) })
 	}
 	st.dispatchRooms(m)
+	for _, h := range m.Hidden {
+		st.hidden(h)
+	}
 	for _, p := range m.Presences {
 		st.presence(p)
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -19,15 +20,20 @@ const watchPatience = 3 * time.Second
 
 // watching is what a session watches.
 type watching struct {
-	asked   []string // as the client named them
-	visible []string // those of them that it may see
+	asked   []string         // as the client named them
+	visible map[string]int64 // those of them that it may see, and the seq of the last block that they were judged by
 }
 
 // watchedUser is a user whom sessions of this process watch. The partition's mu guards it.
 type watchedUser struct {
 	presence *imv1.Presence // as the owner says; nil = it has not
 	sessions map[uint64]struct{}
+	hidden   map[string]int64 // from these others, lately; the seq of the block
 }
+
+// maxHidden bounds the blocks of a user that are remembered for those who were judged
+// before them and begin to watch after them.
+const maxHidden = 1000
 
 // watch replaces the set of users whose presence the session is told. A session has one
 // such request at a time.
@@ -80,8 +86,9 @@ func (s *Session) answerWatch(seq int32, ids []string) {
 	s.flush()
 }
 
-// visible returns those of some users whom the session may see.
-func (s *Session) visible(ids []string) ([]string, *im.Error) {
+// visible returns those of some users whom the session may see, and by which block that
+// was judged.
+func (s *Session) visible(ids []string) (map[string]int64, *im.Error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -97,27 +104,31 @@ func (s *Session) visible(ids []string) ([]string, *im.Error) {
 	if err != nil {
 		return nil, im.AsError(err)
 	}
-	return reply.UserIds, nil
+	visible := make(map[string]int64, len(reply.UserIds))
+	for i, id := range reply.UserIds {
+		visible[id] = reply.Seqs[i]
+	}
+	return visible, nil
 }
 
 // setWatch takes a set in place of the former one; false when the session has ended. The
 // caller holds mu, here and below.
-func (s *Session) setWatch(asked, visible []string) bool {
+func (s *Session) setWatch(asked []string, visible map[string]int64) bool {
 	if s.closing {
 		return false
 	}
-	var former []string
+	var former map[string]int64
 	if s.watches != nil {
 		former = s.watches.visible
 	}
 	link := s.hub.link
-	for _, id := range visible {
-		if !slices.Contains(former, id) {
-			link.watch(id, s.number)
+	for id, judged := range visible {
+		if !link.watch(id, s, judged) {
+			delete(visible, id)
 		}
 	}
-	for _, id := range former {
-		if !slices.Contains(visible, id) {
+	for id := range former {
+		if _, still := visible[id]; !still {
 			link.unwatch(id, s.number)
 		}
 	}
@@ -132,7 +143,7 @@ func (s *Session) endWatch() {
 	if s.watches == nil {
 		return
 	}
-	for _, id := range s.watches.visible {
+	for id := range s.watches.visible {
 		s.hub.link.unwatch(id, s.number)
 	}
 	s.watches = nil
@@ -156,7 +167,7 @@ func (s *Session) presences() []*imv1.Presence {
 	all := make([]*imv1.Presence, 0, len(s.watches.asked))
 	for _, id := range s.watches.asked {
 		p := &imv1.Presence{UserId: id}
-		if slices.Contains(s.watches.visible, id) {
+		if _, visible := s.watches.visible[id]; visible {
 			if known := s.hub.link.presenceOf(id); known != nil {
 				p = known
 			}
@@ -197,8 +208,9 @@ func presenceSignal(p *imv1.Presence) ([]byte, error) {
 // of returns the partition of a user.
 func (l *Link) of(user string) *partition { return &l.parts[im.Partition(user, len(l.parts))] }
 
-// watch has a session told of a user's presence.
-func (l *Link) watch(user string, session uint64) {
+// watch has a session told of a user's presence; false where the user has blocked the
+// session's since that was judged. It may be called again.
+func (l *Link) watch(user string, s *Session, judged int64) bool {
 	p := l.of(user)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,7 +225,11 @@ func (l *Link) watch(user string, session uint64) {
 			p.owner.watch(user, false)
 		}
 	}
-	w.sessions[session] = struct{}{}
+	if w.hidden[s.user] > judged {
+		return false
+	}
+	w.sessions[s.number] = struct{}{}
+	return true
 }
 
 func (l *Link) unwatch(user string, session uint64) {
@@ -247,8 +263,13 @@ func (p *partition) watchAgain() {
 }
 
 // told reports whether the owners of users have said who of them is online.
-func (l *Link) told(users []string) bool {
-	return !slices.ContainsFunc(users, func(id string) bool { return l.presenceOf(id) == nil })
+func (l *Link) told(users map[string]int64) bool {
+	for id := range users {
+		if l.presenceOf(id) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // presenceOf is what the owner of a watched user has said last, nil for nothing.
@@ -285,6 +306,50 @@ func (st *stream) presence(now *imv1.Presence) {
 	body := &pushed{proto: encoded}
 	for _, number := range sessions {
 		st.touch(link.session(number), func(s *Session) { s.presence(body) })
+	}
+}
+
+// hidden stops showing a user to another one who was judged before a block.
+func (st *stream) hidden(h *imv1.Hidden) {
+	link := st.peer.link
+	p := link.of(h.UserId)
+	p.mu.Lock()
+	w := p.watched[h.UserId]
+	if w == nil || p.owner != st {
+		p.mu.Unlock()
+		return
+	}
+	if w.hidden == nil || len(w.hidden) >= maxHidden {
+		w.hidden = map[string]int64{}
+	}
+	w.hidden[h.FromId] = max(w.hidden[h.FromId], h.Seq)
+	sessions := slices.Collect(maps.Keys(w.sessions))
+	p.mu.Unlock()
+	for _, number := range sessions {
+		if s := link.session(number); s != nil && s.user == h.FromId {
+			st.touch(s, func(s *Session) { s.hide(h.UserId, h.Seq) })
+		}
+	}
+}
+
+// hide takes a user out of those whom the session sees, who looks offline then, if that
+// was judged before a block.
+func (s *Session) hide(user string, block int64) {
+	s.mu.Lock()
+	hides := false
+	if s.watches != nil {
+		judged, visible := s.watches.visible[user]
+		hides = visible && judged < block
+	}
+	if hides {
+		delete(s.watches.visible, user)
+		s.hub.link.unwatch(user, s.number)
+		s.wake()
+	}
+	settling := s.settling
+	s.mu.Unlock()
+	if encoded, err := presenceSignal(&imv1.Presence{UserId: user}); err == nil && hides && !settling {
+		s.signal(&pushed{proto: encoded})
 	}
 }
 

@@ -149,6 +149,83 @@ func TestPresenceIsWatched(t *testing.T) {
 	}
 }
 
+// Whoever is blocked is told nothing more of who blocked them, not even through a group
+// that both are in: at once where they watch, and also where they begin to just then.
+func TestABlockHidesPresence(t *testing.T) {
+	t.Parallel()
+	s := startHere(t, nil)
+	for n, transport := range transports {
+		t.Run(transport.name, func(t *testing.T) {
+			users := s.users(fmt.Sprint("ann", n), fmt.Sprint("bob", n), fmt.Sprint("cy", n))
+			ann, bob, cy := users[0], users[1], users[2]
+			tokens, theirs := s.tokens(ann, "d", "web"), s.tokens(bob, "p", "ios")
+			me, _ := s.raw(t, transport.websocket, transport.form, authOf(tokens, "d", "web"))
+			blocker := s.api().WithToken(theirs.AccessToken)
+			if _, _, err := s.api().WithToken(tokens.AccessToken).CreateGroup(t.Context(), "G", bob, cy); err != nil {
+				t.Fatal(err)
+			}
+			phone, _ := s.phone(t, theirs, "p")
+			phone.until("the group", func() bool { return len(phone.entries) > 0 })
+			if !me.watch(bob, cy)[bob].GetOnline() {
+				me.untilPresence(bob, "ios")
+			}
+			if err := blocker.Block(t.Context(), ann); err != nil {
+				t.Fatal(err)
+			}
+			if p := me.untilPresence(bob); p.GetLastSeenMs() != 0 {
+				t.Errorf("who has blocked looks like %v", p)
+			}
+
+			// bob comes on another device, then cy: of bob nothing is told.
+			comes := func(user, device, platform string) {
+				t.Helper()
+				conn, _ := s.raw(t, true, wire.Text, authOf(s.tokens(user, device, platform), device, platform))
+				conn.until("the group", func() bool { return len(conn.entries) > 0 })
+				t.Cleanup(func() { conn.conn.Close() })
+			}
+			silent := func(nth int) {
+				t.Helper()
+				comes(bob, fmt.Sprint("b", nth), "desktop")
+				comes(cy, fmt.Sprint("c", nth), []string{"web", "desktop", "android", "tablet"}[nth])
+				if p := client.PresenceOf(me.signalOf("presence")); p.GetUserId() != cy || !p.GetOnline() {
+					t.Errorf("told of %v", p)
+				}
+			}
+			silent(0)
+			if p := me.watch(bob, cy)[bob]; p.GetOnline() || p.GetLastSeenMs() != 0 {
+				t.Errorf("who has blocked looks like %v when asked for", p)
+			}
+			if p := phone.watch(ann)[ann]; !p.GetOnline() {
+				t.Errorf("who is blocked looks like %v", p)
+			}
+			if err := blocker.Unblock(t.Context(), ann); err != nil {
+				t.Fatal(err)
+			}
+			if p := me.watch(bob, cy)[bob]; !p.GetOnline() {
+				t.Errorf("after the block bob looks like %v", p)
+			}
+
+			// Watched and blocked at once, whichever is first.
+			for nth := 1; nth < 4; nth++ {
+				me.watch()
+				blocked := make(chan error, 1)
+				go func() { blocked <- blocker.Block(t.Context(), ann) }()
+				shown := me.watch(bob, cy)[bob].GetOnline()
+				if err := <-blocked; err != nil {
+					t.Fatal(err)
+				}
+				if shown {
+					me.untilPresence(bob)
+				}
+				silent(nth)
+				if err := blocker.Unblock(t.Context(), ann); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // A device is online when it has been written what there was, not when it logs in.
 func TestOnlineIsWhoHasItsBacklog(t *testing.T) {
 	t.Parallel()

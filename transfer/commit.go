@@ -170,6 +170,7 @@ func (b *inbox) finish(c *inboxCommit) error {
 		}
 	}
 	c.batch.trace.committed(c)
+	b.hideFromBlocked(c)
 	b.push(c)
 	im.CrashPoint(im.CrashPushed)
 	b.finishReads(c)

@@ -58,6 +58,7 @@ type inbox struct {
 	forgetAt int // users in memory at which idle ones are forgotten
 
 	watched map[string]*watched // by user
+	hides   map[hide]hidden     // who has blocked whom lately
 	settled time.Time           // when all sessions that a former owner had should have attached
 	unseen  []string            // watched users of whom the store is to be asked
 	looking bool                // it is being asked
@@ -110,7 +111,7 @@ func newInbox(s *Server, q int, held *term) *inbox {
 		users: map[string]*inboxUser{}, waits: map[string]*waiting{}, cursors: map[cursorKey]im.Cursor{},
 		loaded: make(chan *load, 1), committed: make(chan *inboxCommit, 1), issued: make(chan *receipts, 1),
 		receipted: map[receiptKey]int64{}, due: newDueReceipts(), forgetAt: maxInboxUsers,
-		watched: map[string]*watched{}, seen: make(chan *lastSeen, 1), progress: newProgress(),
+		watched: map[string]*watched{}, hides: map[hide]hidden{}, seen: make(chan *lastSeen, 1), progress: newProgress(),
 	}
 	if b.term > 1 { // of the first one's users none was attached before
 		b.settled = s.now().Add(s.config.PresenceGrace / 2)

@@ -42,6 +42,7 @@ func (b *inbox) watch(from *gateway, w *imv1.Watching) {
 		b.watched[w.UserId] = of
 	}
 	of.by[from] = struct{}{}
+	b.hideAgain(from, w.UserId)
 	if of.told != nil {
 		from.presence(of.told)
 		return
@@ -200,13 +201,17 @@ func (s *Server) Visible(ctx context.Context, r *imv1.VisibleRequest) (*imv1.Vis
 	if len(r.UserIds) > im.MaxWatched {
 		return nil, errTooManyUsers
 	}
-	ids, err := s.store.Sharing(ctx, r.UserId, r.UserIds)
+	shared, err := s.store.Sharing(ctx, r.UserId, r.UserIds)
 	if err != nil {
 		s.complain(s.log, "read who shares a conversation", "error", err)
 		return nil, errStoreAway
 	}
-	if slices.Contains(r.UserIds, r.UserId) && !slices.Contains(ids, r.UserId) {
-		ids = append(ids, r.UserId)
+	reply := &imv1.VisibleReply{}
+	for _, other := range shared {
+		reply.UserIds, reply.Seqs = append(reply.UserIds, other.UserID), append(reply.Seqs, other.Seq)
 	}
-	return &imv1.VisibleReply{UserIds: ids}, nil
+	if slices.Contains(r.UserIds, r.UserId) && !slices.Contains(reply.UserIds, r.UserId) {
+		reply.UserIds, reply.Seqs = append(reply.UserIds, r.UserId), append(reply.Seqs, 0)
+	}
+	return reply, nil
 }

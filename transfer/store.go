@@ -135,9 +135,9 @@ type SweepStore interface {
 // PresenceStore says who may see whom, and keeps the journal and the progress of devices,
 // on which nothing else rests.
 type PresenceStore interface {
-	// Sharing returns those of others who are in a conversation with a user at present, in
-	// any order. A direct one in which the user is blocked does not count.
-	Sharing(ctx context.Context, userID string, others []string) ([]string, error)
+	// Sharing returns those of others who are in a conversation with a user at present and
+	// have not blocked the user, in any order.
+	Sharing(ctx context.Context, userID string, others []string) ([]im.Sharing, error)
 	// RecordConnections keeps connections, by their session ids. Their beginnings and ends
 	// may come in any order, and more than once: the first end stands.
 	RecordConnections(ctx context.Context, connections []im.Connection) error

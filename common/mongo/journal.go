@@ -15,8 +15,9 @@ import (
 // began last may have ended before another one.
 const seenAmong = 20
 
-// Sharing returns those of others who are in a conversation with a user at present.
-func (s *Store) Sharing(ctx context.Context, userID string, others []string) (shared []string, err error) {
+// Sharing returns those of others who are in a conversation with a user at present, and
+// have not blocked the user.
+func (s *Store) Sharing(ctx context.Context, userID string, others []string) (shared []im.Sharing, err error) {
 	if len(others) == 0 {
 		return nil, nil
 	}
@@ -25,8 +26,9 @@ func (s *Store) Sharing(ctx context.Context, userID string, others []string) (sh
 		return nil, wrap("read who shares a conversation", err)
 	}
 	conversations := make([]string, 0, len(stays))
+	direct := map[string]im.Member{} // the user's side of it
 	for _, m := range stays {
-		if m.LeftSeq == im.Forever && !m.Blocked {
+		if direct[m.ConversationID] = m; m.LeftSeq == im.Forever {
 			conversations = append(conversations, m.ConversationID)
 		}
 	}
@@ -35,6 +37,9 @@ func (s *Store) Sharing(ctx context.Context, userID string, others []string) (sh
 	}
 	found := make([]bool, len(others))
 	err = each(len(others), func(i int) error {
+		if direct[im.DirectConversation(userID, others[i])].Blocked {
+			return nil
+		}
 		_, err := one[memberDocument](ctx, s.members, query{filter: bson.D{
 			{Key: "user_id", Value: others[i]}, {Key: "conversation_id", Value: bson.D{{Key: "$in", Value: conversations}}},
 			{Key: "left_seq", Value: int64(im.Forever)},
@@ -47,7 +52,7 @@ func (s *Store) Sharing(ctx context.Context, userID string, others []string) (sh
 	})
 	for i, id := range others {
 		if found[i] {
-			shared = append(shared, id)
+			shared = append(shared, im.Sharing{UserID: id, Seq: direct[im.DirectConversation(userID, id)].Seq})
 		}
 	}
 	return shared, wrap("read who shares a conversation", err)

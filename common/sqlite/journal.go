@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -45,37 +46,47 @@ const (
 		WHERE user = ? AND at_ms < ? LIMIT ?)`
 	oldProgress = "SELECT count(*) FROM (SELECT 1 FROM progress WHERE user = ? AND at_ms < ? LIMIT ?)"
 
+	blockOf = "SELECT blocked, seq FROM members WHERE conversation = ? AND user = ?"
+
 	sharesConversation = `SELECT 1 FROM members b WHERE b.user = ? AND b.left_seq = ? AND EXISTS (
-		SELECT 1 FROM members a WHERE a.conversation = b.conversation AND a.user = ? AND a.left_seq = ? AND a.blocked = 0) LIMIT 1`
+		SELECT 1 FROM members a WHERE a.conversation = b.conversation AND a.user = ? AND a.left_seq = ?) LIMIT 1`
 )
 
 // seenAmong is how many connections are looked at for when a user was seen: that which
 // began last may have ended before another one.
 const seenAmong = 20
 
-// Sharing returns those of others who are in a conversation with a user at present.
-func (s *Store) Sharing(ctx context.Context, userID string, others []string) (shared []string, err error) {
+// Sharing returns those of others who are in a conversation with a user at present, and
+// have not blocked the user.
+func (s *Store) Sharing(ctx context.Context, userID string, others []string) (shared []im.Sharing, err error) {
 	err = s.read(ctx, "read who shares a conversation", func(c *conn) error {
-		user, err := s.users.key(c, userID)
-		if err != nil {
-			return err
-		}
 		for _, id := range others {
-			other, err := s.users.key(c, id)
-			if err != nil {
-				return err
-			}
-			found, err := c.one(sharesConversation, func(row) {}, other, int64(im.Forever), user, int64(im.Forever))
+			found, seq, err := s.shares(c, userID, id)
 			if err != nil {
 				return err
 			}
 			if found {
-				shared = append(shared, id)
+				shared = append(shared, im.Sharing{UserID: id, Seq: seq})
 			}
 		}
 		return nil
 	})
 	return shared, err
+}
+
+func (s *Store) shares(c *conn, userID, otherID string) (found bool, seq int64, err error) {
+	user, err1 := s.users.key(c, userID)
+	other, err2 := s.users.key(c, otherID)
+	direct, err3 := s.conversations.key(c, im.DirectConversation(userID, otherID))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return false, 0, err
+	}
+	found, err = c.one(sharesConversation, func(row) {}, other, int64(im.Forever), user, int64(im.Forever))
+	if err != nil || !found {
+		return false, 0, err
+	}
+	_, err = c.one(blockOf, func(r row) { found, seq = r.int(0) == 0, r.int(1) }, direct, user)
+	return found, seq, err
 }
 
 // RecordConnections keeps beginnings and ends of connections.

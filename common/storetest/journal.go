@@ -33,16 +33,26 @@ func sharing(t *testing.T, s StoreUnderTest) {
 		im.Member{UserID: "dan", JoinedSeq: 1, LeftSeq: im.Forever})
 	blocked := im.DirectConversation("ann", "fay")
 	must(t, s.Project(background(), []im.Conversation{{ID: blocked, Type: im.Direct, Key: "ann\x00fay"}}, []im.Member{
-		{ConversationID: blocked, UserID: "ann", JoinedSeq: 1, LeftSeq: im.Forever, Blocked: true, Seq: 1},
-		{ConversationID: blocked, UserID: "fay", JoinedSeq: 1, LeftSeq: im.Forever, Seq: 1},
+		{ConversationID: blocked, UserID: "ann", JoinedSeq: 1, LeftSeq: im.Forever, Blocked: true, Seq: 7},
+		{ConversationID: blocked, UserID: "fay", JoinedSeq: 1, LeftSeq: im.Forever, Seq: 9},
 	}))
+	group(t, s, "i", // who has blocked is not seen in groups either, and sees the blocked one
+		im.Member{UserID: "ann", JoinedSeq: 1, LeftSeq: im.Forever},
+		im.Member{UserID: "fay", JoinedSeq: 1, LeftSeq: im.Forever})
 	everybody := []string{"ann", "bob", "cy", "dan", "eve", "fay", "nobody"}
 	for user, want := range map[string][]string{
 		"ann": {"ann", "bob", "cy"}, "bob": {"ann", "bob"}, "cy": {"ann", "cy", "dan"}, "dan": {"cy", "dan"},
 		"eve": nil, "fay": {"ann", "fay"}, "nobody": nil,
 	} {
-		got, err := s.Sharing(background(), user, everybody)
+		found, err := s.Sharing(background(), user, everybody)
 		must(t, err)
+		var got []string
+		for _, f := range found {
+			got = append(got, f.UserID)
+			if user == "fay" && f.UserID == "ann" && f.Seq != 9 {
+				t.Errorf("what is known of the block has seq %d", f.Seq)
+			}
+		}
 		slices.Sort(got)
 		equal(t, "shared by "+user, got, want)
 	}

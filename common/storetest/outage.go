@@ -263,8 +263,8 @@ func (o *Outage) SweepProgress(ctx context.Context, userID string, before time.T
 }
 
 // Sharing is the store's.
-func (o *Outage) Sharing(ctx context.Context, userID string, others []string) ([]string, error) {
-	return through(ctx, o, "Sharing", func() ([]string, error) { return o.store.Sharing(ctx, userID, others) })
+func (o *Outage) Sharing(ctx context.Context, userID string, others []string) ([]im.Sharing, error) {
+	return through(ctx, o, "Sharing", func() ([]im.Sharing, error) { return o.store.Sharing(ctx, userID, others) })
 }
 
 // LastSeen is the store's.

@@ -180,6 +180,8 @@ type ToGateway struct {
 	RoomOwnerships []*Ownership `protobuf:"bytes,20,rep,name=room_ownerships,json=roomOwnerships,proto3" json:"room_ownerships,omitempty"`
 	Rooms          []*RoomThere `protobuf:"bytes,21,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	RoomAsks       []*RoomAsk   `protobuf:"bytes,22,rep,name=room_asks,json=roomAsks,proto3" json:"room_asks,omitempty"`
+	// Of users that the gateway watches, who has blocked whom just now.
+	Hidden []*Hidden `protobuf:"bytes,29,rep,name=hidden,proto3" json:"hidden,omitempty"`
 	// Of users that the gateway watches: at once, and after every change.
 	Presences []*Presence `protobuf:"bytes,30,rep,name=presences,proto3" json:"presences,omitempty"`
 	// Signals for users of other transfers, to be passed on to those who own their
@@ -278,6 +280,13 @@ func (x *ToGateway) GetRooms() []*RoomThere {
 func (x *ToGateway) GetRoomAsks() []*RoomAsk {
 	if x != nil {
 		return x.RoomAsks
+	}
+	return nil
+}
+
+func (x *ToGateway) GetHidden() []*Hidden {
+	if x != nil {
+		return x.Hidden
 	}
 	return nil
 }
@@ -3298,6 +3307,68 @@ func (x *Watching) GetOver() bool {
 	return false
 }
 
+// Hidden says that a user's presence is no longer for another one to see.
+type Hidden struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	FromId string                 `protobuf:"bytes,2,opt,name=from_id,json=fromId,proto3" json:"from_id,omitempty"`
+	// The conversation seq of the block: who was judged behind it is not concerned.
+	Seq           int64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hidden) Reset() {
+	*x = Hidden{}
+	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hidden) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hidden) ProtoMessage() {}
+
+func (x *Hidden) ProtoReflect() protoreflect.Message {
+	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hidden.ProtoReflect.Descriptor instead.
+func (*Hidden) Descriptor() ([]byte, []int) {
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Hidden) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Hidden) GetFromId() string {
+	if x != nil {
+		return x.FromId
+	}
+	return ""
+}
+
+func (x *Hidden) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 // Relay is one encoded Signal for several users.
 type Relay struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3309,7 +3380,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	mi := &file_im_v1_transfer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3392,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[40]
+	mi := &file_im_v1_transfer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3405,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{40}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Relay) GetUserIds() []string {
@@ -3363,7 +3434,7 @@ type Written struct {
 
 func (x *Written) Reset() {
 	*x = Written{}
-	mi := &file_im_v1_transfer_proto_msgTypes[41]
+	mi := &file_im_v1_transfer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3446,7 @@ func (x *Written) String() string {
 func (*Written) ProtoMessage() {}
 
 func (x *Written) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[41]
+	mi := &file_im_v1_transfer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3459,7 @@ func (x *Written) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Written.ProtoReflect.Descriptor instead.
 func (*Written) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{41}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Written) GetUserId() string {
@@ -3422,7 +3493,7 @@ type VisibleRequest struct {
 
 func (x *VisibleRequest) Reset() {
 	*x = VisibleRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[42]
+	mi := &file_im_v1_transfer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3505,7 @@ func (x *VisibleRequest) String() string {
 func (*VisibleRequest) ProtoMessage() {}
 
 func (x *VisibleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[42]
+	mi := &file_im_v1_transfer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3518,7 @@ func (x *VisibleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VisibleRequest.ProtoReflect.Descriptor instead.
 func (*VisibleRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{42}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *VisibleRequest) GetUserId() string {
@@ -3465,15 +3536,17 @@ func (x *VisibleRequest) GetUserIds() []string {
 }
 
 type VisibleReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserIds       []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	UserIds []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// One for each: the conversation seq of the last block, or end of one, that was known.
+	Seqs          []int64 `protobuf:"varint,2,rep,packed,name=seqs,proto3" json:"seqs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VisibleReply) Reset() {
 	*x = VisibleReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[43]
+	mi := &file_im_v1_transfer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3558,7 @@ func (x *VisibleReply) String() string {
 func (*VisibleReply) ProtoMessage() {}
 
 func (x *VisibleReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[43]
+	mi := &file_im_v1_transfer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,12 +3571,19 @@ func (x *VisibleReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VisibleReply.ProtoReflect.Descriptor instead.
 func (*VisibleReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{43}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *VisibleReply) GetUserIds() []string {
 	if x != nil {
 		return x.UserIds
+	}
+	return nil
+}
+
+func (x *VisibleReply) GetSeqs() []int64 {
+	if x != nil {
+		return x.Seqs
 	}
 	return nil
 }
@@ -3534,7 +3614,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_im_v1_transfer_proto_msgTypes[44]
+	mi := &file_im_v1_transfer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3626,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[44]
+	mi := &file_im_v1_transfer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3639,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{44}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Connection) GetUserId() string {
@@ -3648,7 +3728,7 @@ type RecordRequest struct {
 
 func (x *RecordRequest) Reset() {
 	*x = RecordRequest{}
-	mi := &file_im_v1_transfer_proto_msgTypes[45]
+	mi := &file_im_v1_transfer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3740,7 @@ func (x *RecordRequest) String() string {
 func (*RecordRequest) ProtoMessage() {}
 
 func (x *RecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[45]
+	mi := &file_im_v1_transfer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3753,7 @@ func (x *RecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
 func (*RecordRequest) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{45}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RecordRequest) GetConnections() []*Connection {
@@ -3691,7 +3771,7 @@ type RecordReply struct {
 
 func (x *RecordReply) Reset() {
 	*x = RecordReply{}
-	mi := &file_im_v1_transfer_proto_msgTypes[46]
+	mi := &file_im_v1_transfer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3703,7 +3783,7 @@ func (x *RecordReply) String() string {
 func (*RecordReply) ProtoMessage() {}
 
 func (x *RecordReply) ProtoReflect() protoreflect.Message {
-	mi := &file_im_v1_transfer_proto_msgTypes[46]
+	mi := &file_im_v1_transfer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3716,7 +3796,7 @@ func (x *RecordReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordReply.ProtoReflect.Descriptor instead.
 func (*RecordReply) Descriptor() ([]byte, []int) {
-	return file_im_v1_transfer_proto_rawDescGZIP(), []int{46}
+	return file_im_v1_transfer_proto_rawDescGZIP(), []int{47}
 }
 
 var File_im_v1_transfer_proto protoreflect.FileDescriptor
@@ -3737,7 +3817,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x05shown\x18\x1e \x03(\v2\f.im.v1.ShownR\x05shown\x12)\n" +
 	"\awatches\x18\x1f \x03(\v2\x0f.im.v1.WatchingR\awatches\x12$\n" +
 	"\x06relays\x18  \x03(\v2\f.im.v1.RelayR\x06relays\x12(\n" +
-	"\awritten\x18! \x03(\v2\x0e.im.v1.WrittenR\awritten\"\xe6\x03\n" +
+	"\awritten\x18! \x03(\v2\x0e.im.v1.WrittenR\awritten\"\x8d\x04\n" +
 	"\tToGateway\x120\n" +
 	"\n" +
 	"ownerships\x18\x01 \x03(\v2\x10.im.v1.OwnershipR\n" +
@@ -3749,7 +3829,8 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x05kicks\x18\x06 \x03(\v2\r.im.v1.KickedR\x05kicks\x129\n" +
 	"\x0froom_ownerships\x18\x14 \x03(\v2\x10.im.v1.OwnershipR\x0eroomOwnerships\x12&\n" +
 	"\x05rooms\x18\x15 \x03(\v2\x10.im.v1.RoomThereR\x05rooms\x12+\n" +
-	"\troom_asks\x18\x16 \x03(\v2\x0e.im.v1.RoomAskR\broomAsks\x12-\n" +
+	"\troom_asks\x18\x16 \x03(\v2\x0e.im.v1.RoomAskR\broomAsks\x12%\n" +
+	"\x06hidden\x18\x1d \x03(\v2\r.im.v1.HiddenR\x06hidden\x12-\n" +
 	"\tpresences\x18\x1e \x03(\v2\x0f.im.v1.PresenceR\tpresences\x12$\n" +
 	"\x06relays\x18\x1f \x03(\v2\f.im.v1.RelayR\x06relays\"Y\n" +
 	"\x05Hello\x12\x1b\n" +
@@ -3985,7 +4066,11 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\"7\n" +
 	"\bWatching\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
-	"\x04over\x18\x02 \x01(\bR\x04over\":\n" +
+	"\x04over\x18\x02 \x01(\bR\x04over\"L\n" +
+	"\x06Hidden\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
+	"\afrom_id\x18\x02 \x01(\tR\x06fromId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\":\n" +
 	"\x05Relay\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\fR\x06signal\"Q\n" +
@@ -3995,9 +4080,10 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x03R\x03seq\"D\n" +
 	"\x0eVisibleRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
-	"\buser_ids\x18\x02 \x03(\tR\auserIds\")\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\"=\n" +
 	"\fVisibleReply\x12\x19\n" +
-	"\buser_ids\x18\x01 \x03(\tR\auserIds\"\xc8\x02\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12\x12\n" +
+	"\x04seqs\x18\x02 \x03(\x03R\x04seqs\"\xc8\x02\n" +
 	"\n" +
 	"Connection\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
@@ -4041,7 +4127,7 @@ func file_im_v1_transfer_proto_rawDescGZIP() []byte {
 	return file_im_v1_transfer_proto_rawDescData
 }
 
-var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_im_v1_transfer_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_im_v1_transfer_proto_goTypes = []any{
 	(*ToTransfer)(nil),        // 0: im.v1.ToTransfer
 	(*ToGateway)(nil),         // 1: im.v1.ToGateway
@@ -4083,21 +4169,22 @@ var file_im_v1_transfer_proto_goTypes = []any{
 	(*RoomStatusReply)(nil),   // 37: im.v1.RoomStatusReply
 	(*Shown)(nil),             // 38: im.v1.Shown
 	(*Watching)(nil),          // 39: im.v1.Watching
-	(*Relay)(nil),             // 40: im.v1.Relay
-	(*Written)(nil),           // 41: im.v1.Written
-	(*VisibleRequest)(nil),    // 42: im.v1.VisibleRequest
-	(*VisibleReply)(nil),      // 43: im.v1.VisibleReply
-	(*Connection)(nil),        // 44: im.v1.Connection
-	(*RecordRequest)(nil),     // 45: im.v1.RecordRequest
-	(*RecordReply)(nil),       // 46: im.v1.RecordReply
-	(*Presence)(nil),          // 47: im.v1.Presence
-	(*Membership)(nil),        // 48: im.v1.Membership
-	(*Content)(nil),           // 49: im.v1.Content
-	(*SendAck)(nil),           // 50: im.v1.SendAck
-	(*Error)(nil),             // 51: im.v1.Error
-	(*ReadReply)(nil),         // 52: im.v1.ReadReply
-	(*AckReply)(nil),          // 53: im.v1.AckReply
-	(*Auth)(nil),              // 54: im.v1.Auth
+	(*Hidden)(nil),            // 40: im.v1.Hidden
+	(*Relay)(nil),             // 41: im.v1.Relay
+	(*Written)(nil),           // 42: im.v1.Written
+	(*VisibleRequest)(nil),    // 43: im.v1.VisibleRequest
+	(*VisibleReply)(nil),      // 44: im.v1.VisibleReply
+	(*Connection)(nil),        // 45: im.v1.Connection
+	(*RecordRequest)(nil),     // 46: im.v1.RecordRequest
+	(*RecordReply)(nil),       // 47: im.v1.RecordReply
+	(*Presence)(nil),          // 48: im.v1.Presence
+	(*Membership)(nil),        // 49: im.v1.Membership
+	(*Content)(nil),           // 50: im.v1.Content
+	(*SendAck)(nil),           // 51: im.v1.SendAck
+	(*Error)(nil),             // 52: im.v1.Error
+	(*ReadReply)(nil),         // 53: im.v1.ReadReply
+	(*AckReply)(nil),          // 54: im.v1.AckReply
+	(*Auth)(nil),              // 55: im.v1.Auth
 }
 var file_im_v1_transfer_proto_depIdxs = []int32{
 	2,  // 0: im.v1.ToTransfer.hello:type_name -> im.v1.Hello
@@ -4110,8 +4197,8 @@ var file_im_v1_transfer_proto_depIdxs = []int32{
 	33, // 7: im.v1.ToTransfer.room_answers:type_name -> im.v1.RoomAnswer
 	38, // 8: im.v1.ToTransfer.shown:type_name -> im.v1.Shown
 	39, // 9: im.v1.ToTransfer.watches:type_name -> im.v1.Watching
-	40, // 10: im.v1.ToTransfer.relays:type_name -> im.v1.Relay
-	41, // 11: im.v1.ToTransfer.written:type_name -> im.v1.Written
+	41, // 10: im.v1.ToTransfer.relays:type_name -> im.v1.Relay
+	42, // 11: im.v1.ToTransfer.written:type_name -> im.v1.Written
 	16, // 12: im.v1.ToGateway.ownerships:type_name -> im.v1.Ownership
 	11, // 13: im.v1.ToGateway.attached:type_name -> im.v1.Attached
 	17, // 14: im.v1.ToGateway.replies:type_name -> im.v1.Reply
@@ -4121,49 +4208,50 @@ var file_im_v1_transfer_proto_depIdxs = []int32{
 	16, // 18: im.v1.ToGateway.room_ownerships:type_name -> im.v1.Ownership
 	28, // 19: im.v1.ToGateway.rooms:type_name -> im.v1.RoomThere
 	32, // 20: im.v1.ToGateway.room_asks:type_name -> im.v1.RoomAsk
-	47, // 21: im.v1.ToGateway.presences:type_name -> im.v1.Presence
-	40, // 22: im.v1.ToGateway.relays:type_name -> im.v1.Relay
-	5,  // 23: im.v1.Publish.vouched:type_name -> im.v1.Vouched
-	48, // 24: im.v1.GroupChange.membership:type_name -> im.v1.Membership
-	48, // 25: im.v1.RoomChange.membership:type_name -> im.v1.Membership
-	49, // 26: im.v1.MessageChange.content:type_name -> im.v1.Content
-	9,  // 27: im.v1.Attach.generation:type_name -> im.v1.Generation
-	9,  // 28: im.v1.Attached.generation:type_name -> im.v1.Generation
-	50, // 29: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
-	51, // 30: im.v1.Reply.error:type_name -> im.v1.Error
-	52, // 31: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
-	53, // 32: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
-	29, // 33: im.v1.Push.room:type_name -> im.v1.RoomPush
-	31, // 34: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
-	18, // 35: im.v1.Push.targets:type_name -> im.v1.Target
-	54, // 36: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
-	51, // 37: im.v1.LoginReply.error:type_name -> im.v1.Error
-	51, // 38: im.v1.PullReply.error:type_name -> im.v1.Error
-	30, // 39: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
-	51, // 40: im.v1.RoomPageReply.error:type_name -> im.v1.Error
-	30, // 41: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
-	44, // 42: im.v1.RecordRequest.connections:type_name -> im.v1.Connection
-	0,  // 43: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	21, // 44: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	23, // 45: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	25, // 46: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	34, // 47: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
-	36, // 48: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
-	42, // 49: im.v1.Transfer.Visible:input_type -> im.v1.VisibleRequest
-	45, // 50: im.v1.Transfer.Record:input_type -> im.v1.RecordRequest
-	1,  // 51: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	22, // 52: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	24, // 53: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	26, // 54: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	35, // 55: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
-	37, // 56: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
-	43, // 57: im.v1.Transfer.Visible:output_type -> im.v1.VisibleReply
-	46, // 58: im.v1.Transfer.Record:output_type -> im.v1.RecordReply
-	51, // [51:59] is the sub-list for method output_type
-	43, // [43:51] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	40, // 21: im.v1.ToGateway.hidden:type_name -> im.v1.Hidden
+	48, // 22: im.v1.ToGateway.presences:type_name -> im.v1.Presence
+	41, // 23: im.v1.ToGateway.relays:type_name -> im.v1.Relay
+	5,  // 24: im.v1.Publish.vouched:type_name -> im.v1.Vouched
+	49, // 25: im.v1.GroupChange.membership:type_name -> im.v1.Membership
+	49, // 26: im.v1.RoomChange.membership:type_name -> im.v1.Membership
+	50, // 27: im.v1.MessageChange.content:type_name -> im.v1.Content
+	9,  // 28: im.v1.Attach.generation:type_name -> im.v1.Generation
+	9,  // 29: im.v1.Attached.generation:type_name -> im.v1.Generation
+	51, // 30: im.v1.Reply.send_ack:type_name -> im.v1.SendAck
+	52, // 31: im.v1.Reply.error:type_name -> im.v1.Error
+	53, // 32: im.v1.Reply.read_reply:type_name -> im.v1.ReadReply
+	54, // 33: im.v1.Reply.ack_reply:type_name -> im.v1.AckReply
+	29, // 34: im.v1.Push.room:type_name -> im.v1.RoomPush
+	31, // 35: im.v1.Push.room_signal:type_name -> im.v1.RoomSignal
+	18, // 36: im.v1.Push.targets:type_name -> im.v1.Target
+	55, // 37: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
+	52, // 38: im.v1.LoginReply.error:type_name -> im.v1.Error
+	52, // 39: im.v1.PullReply.error:type_name -> im.v1.Error
+	30, // 40: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	52, // 41: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	30, // 42: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	45, // 43: im.v1.RecordRequest.connections:type_name -> im.v1.Connection
+	0,  // 44: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	21, // 45: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	23, // 46: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	25, // 47: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	34, // 48: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	36, // 49: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	43, // 50: im.v1.Transfer.Visible:input_type -> im.v1.VisibleRequest
+	46, // 51: im.v1.Transfer.Record:input_type -> im.v1.RecordRequest
+	1,  // 52: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	22, // 53: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	24, // 54: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	26, // 55: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	35, // 56: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	37, // 57: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	44, // 58: im.v1.Transfer.Visible:output_type -> im.v1.VisibleReply
+	47, // 59: im.v1.Transfer.Record:output_type -> im.v1.RecordReply
+	52, // [52:60] is the sub-list for method output_type
+	44, // [44:52] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
@@ -4212,7 +4300,7 @@ func file_im_v1_transfer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_im_v1_transfer_proto_rawDesc), len(file_im_v1_transfer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
