@@ -106,7 +106,10 @@ func (s *Session) visible(ids []string) (map[string]int64, *im.Error) {
 	}
 	visible := make(map[string]int64, len(reply.UserIds))
 	for i, id := range reply.UserIds {
-		visible[id] = reply.Seqs[i]
+		visible[id] = 0
+		if i < len(reply.Seqs) { // of a transfer of this version
+			visible[id] = reply.Seqs[i]
+		}
 	}
 	return visible, nil
 }
