@@ -124,7 +124,8 @@ func (s *Server) listReads(ctx context.Context, in *conversationPath) (*answer[R
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(stays, present) {
+	at := slices.IndexFunc(stays, present)
+	if at < 0 {
 		return nil, im.Errorf(im.NotFound, "there is no such conversation")
 	}
 	marks, err := s.Histories.ReadMarksOf(ctx, in.ID)
@@ -133,6 +134,9 @@ func (s *Server) listReads(ctx context.Context, in *conversationPath) (*answer[R
 	}
 	reads := Reads{Reads: make([]MemberRead, 0, len(marks))}
 	for _, mark := range marks {
+		if stays[at].Blocked && mark.UserID != callerOf(ctx).UserID { // by the peer, of whom nothing more is told
+			continue
+		}
 		reads.Reads = append(reads.Reads, MemberRead{mark.UserID, int64Text(mark.ReadUpto)})
 	}
 	return reply(reads), nil

@@ -74,7 +74,7 @@ func (s *Server) readPassport(ctx context.Context, in *passportQuery) (*answer[P
 	if err != nil {
 		return nil, invalid("the cursor is not one of ours")
 	}
-	event, err := s.inspected(ctx, in.ID)
+	event, own, err := s.inspected(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,9 @@ func (s *Server) readPassport(ctx context.Context, in *passportQuery) (*answer[P
 	if err != nil {
 		return nil, err
 	}
-	users = slices.DeleteFunc(users, func(id string) bool { return id <= string(after) })
+	users = slices.DeleteFunc(users, func(id string) bool {
+		return id <= string(after) || own.Blocked && id != own.UserID // by the peer, of whom nothing more is told
+	})
 	if len(users) > limit {
 		users = users[:limit]
 		p.Next = base64URL.EncodeToString([]byte(users[limit-1]))
@@ -104,41 +106,41 @@ func (s *Server) readPassport(ctx context.Context, in *passportQuery) (*answer[P
 }
 
 // inspected returns a message whose passport the caller may see: as its sender, or in a
-// group as owner or admin. To who can not see the message it is not found.
-func (s *Server) inspected(ctx context.Context, id string) (im.Event, error) {
+// group as owner or admin, and the caller's own stay. To who can not see the message it is not found.
+func (s *Server) inspected(ctx context.Context, id string) (event im.Event, own im.Member, err error) {
 	none := im.Errorf(im.NotFound, "there is no such message")
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil || number <= 0 {
-		return im.Event{}, none
+		return event, own, none
 	}
 	found, err := s.Histories.EventsByID(ctx, im.MessageRefs(number))
 	if err != nil {
-		return im.Event{}, wrap("look up message", err)
+		return event, own, wrap("look up message", err)
 	}
 	if len(found) == 0 || found[0].Kind != im.KindMessage {
-		return im.Event{}, none
+		return event, own, none
 	}
-	event := found[0]
+	event = found[0]
 	caller := callerOf(ctx).UserID
 	stays, err := s.Histories.Stays(ctx, caller, event.ConversationID)
 	if err != nil {
-		return im.Event{}, wrap("look up membership", err)
+		return event, own, wrap("look up membership", err)
 	}
 	at := slices.IndexFunc(stays, present)
 	if at < 0 {
-		return im.Event{}, none
+		return event, own, none
 	}
-	role := im.Role(stays[at].Role)
+	own = stays[at]
 	if stays, err = s.withFormerHistory(ctx, event.ConversationID, stays); err != nil {
-		return im.Event{}, err
+		return event, own, err
 	}
 	if !slices.ContainsFunc(stays, func(m im.Member) bool { return m.JoinedSeq <= event.Seq && event.Seq <= m.LeftSeq }) {
-		return im.Event{}, none
+		return event, own, none
 	}
-	if event.SenderID != caller && role != im.RoleOwner && role != im.RoleAdmin {
-		return im.Event{}, im.Errorf(im.Forbidden, "a passport is for the sender, and in groups for the owner and the admins")
+	if role := im.Role(own.Role); event.SenderID != caller && role != im.RoleOwner && role != im.RoleAdmin {
+		return event, own, im.Errorf(im.Forbidden, "a passport is for the sender, and in groups for the owner and the admins")
 	}
-	return event, nil
+	return event, own, nil
 }
 
 // recipientsOf returns who were members at an event's time, by id.

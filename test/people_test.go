@@ -9,6 +9,7 @@ import (
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
 )
 
 func of[T any](v T) *T { return &v }
@@ -120,7 +121,11 @@ func TestABlockRefusesAndTellsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other.untilMessages(1)
+			if _, err := other.say(text(users[0], "m1b", "before too")); err != nil {
+				t.Fatal(err)
+			}
+			other.untilMessages(2)
+			own.untilMessages(2)
 			before, err := otherAPI.Conversations(t.Context(), client.ConversationQuery{})
 			if err != nil {
 				t.Fatal(err)
@@ -138,6 +143,19 @@ func TestABlockRefusesAndTellsNothing(t *testing.T) {
 				t.Errorf("a retry of what was sent before: %v, %v", again, err)
 			}
 			own.untilContacts("blocked " + users[1])
+
+			// What the blocker gets and reads from now on is not told: no receipts, no marks, no passport.
+			own.ack(own.last())
+			for upto := int64(1); upto <= 2; upto++ { // the second waits for the tick that delivered receipts wait for
+				own.call(wire.OpRead, &imv1.Read{ConversationId: first.GetConversationId(), Upto: upto}, wire.OpReadReply, &imv1.ReadReply{})
+				own.untilReceipt("read", users[0], upto)
+			}
+			if reads, err := otherAPI.Reads(t.Context(), first.GetConversationId()); err != nil || len(reads) != 1 || reads[0].UserID != users[1] {
+				t.Errorf("who is blocked is told of reads: %+v (%v)", reads, err)
+			}
+			if p, err := otherAPI.Passport(t.Context(), first.GetMessageId(), "", 0); err != nil || len(p.Recipients) != 1 || p.Recipients[0].UserID != users[1] {
+				t.Errorf("who is blocked sees the way of a message: %+v (%v)", p, err)
+			}
 			if blocks, _, err := api.Blocks(t.Context(), "", 0); err != nil || len(blocks) != 1 || blocks[0].UserID != users[1] {
 				t.Errorf("blocks: %+v (%v)", blocks, err)
 			}
@@ -151,9 +169,9 @@ func TestABlockRefusesAndTellsNothing(t *testing.T) {
 			if _, err := other.say(text(users[0], "m4", "again")); err != nil {
 				t.Errorf("who is no longer blocked sends: %v", err)
 			}
-			own.untilMessages(2)
-			other.untilMessages(2)
-			if head := other.heartbeat(); head != 2 {
+			own.untilMessages(3)
+			other.untilMessages(3)
+			if head := other.heartbeat(); head != 3 {
 				t.Errorf("the head of who was blocked is %d", head)
 			}
 			if err := api.Block(t.Context(), "nobody"); codeOf(err) != im.NotFound {

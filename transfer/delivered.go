@@ -153,30 +153,37 @@ func (b *inbox) storedArrivals(ctx context.Context, user *inboxUser, from, to in
 	return others, to, nil
 }
 
-// issueDelivered sends a receipt for each conversation whose mark rises.
+// issueDelivered sends a receipt for each conversation whose mark rises, unless its user
+// has blocked the sender.
 func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arrival, out *receipts) error {
 	if len(newest) == 0 {
 		return nil
 	}
-	keys := make([]im.ReadKey, 0, len(newest))
-	for key := range newest {
-		keys = append(keys, key)
+	keys, peers := make([]im.ReadKey, 0, len(newest)), make([]im.RelationKey, 0, len(newest))
+	for key, a := range newest {
+		keys, peers = append(keys, key), append(peers, im.RelationKey{UserID: key.UserID, PeerID: a.senderID})
 	}
 	marks, err := b.store.Marks(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("load marks: %w", err)
+	}
+	relations, err := b.store.Relations(ctx, peers)
+	if err != nil {
+		return fmt.Errorf("load relations: %w", err)
 	}
 	for i, key := range keys {
 		a := newest[key]
 		if a.conversationSeq <= marks[i].DeliveredUpto {
 			continue
 		}
-		err := b.addPack(out, &imv1.ReceiptEvent{
-			ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptDelivered,
-			Upto: a.conversationSeq, AtMs: b.server.now().UnixMilli(),
-		}, a.senderID)
-		if err != nil {
-			return err
+		if !relations[i].Blocked.On() {
+			err := b.addPack(out, &imv1.ReceiptEvent{
+				ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptDelivered,
+				Upto: a.conversationSeq, AtMs: b.server.now().UnixMilli(),
+			}, a.senderID)
+			if err != nil {
+				return err
+			}
 		}
 		out.marks = append(out.marks, im.ReadMark{
 			UserID: key.UserID, ConversationID: key.ConversationID, DeliveredUpto: a.conversationSeq,

@@ -174,7 +174,7 @@ func (b *inbox) issueRead(reader *inboxUser, state *im.ConversationState, mark *
 		c.receipts.signals = append(c.receipts.signals, newReadSignal(state, mark))
 	}
 	if state.Type == im.Direct {
-		if peer := directPeer(state.Key, mark.UserID); peer != mark.UserID {
+		if peer := directPeer(state.Key, mark.UserID); peer != mark.UserID && !isBlocked(state, peer) {
 			if err := b.addPack(c.receipts, receipt, peer); err != nil {
 				return err
 			}
@@ -184,6 +184,12 @@ func (b *inbox) issueRead(reader *inboxUser, state *im.ConversationState, mark *
 		UserID: mark.UserID, ConversationID: mark.ConversationID, ReceiptedUpto: mark.ReceiptedUpto,
 	})
 	return nil
+}
+
+// isBlocked reports whether a member of a direct conversation is blocked by the other one,
+// who tells them nothing more.
+func isBlocked(state *im.ConversationState, userID string) bool {
+	return slices.ContainsFunc(state.Members, func(m im.Member) bool { return m.UserID == userID && m.Blocked })
 }
 
 // addPack puts a receipt for another user on its way to their inbox partition.
