@@ -196,6 +196,10 @@ func TestACleanHistoryIsAcquitted(t *testing.T) {
 			s.bob.Read(s.tick(), s.c, 1, 2)
 			s.bob.CursorReply(s.tick(), 1, 2)
 		},
+		"a receipt of who has other devices": func(s *story) {
+			s.h.Apart("bob")
+			s.ann.Receipt(s.tick(), 1, s.c, "bob", true, 1)
+		},
 		"a receipt of who has learnt it from the history": func(s *story) {
 			s.say(1)
 			s.ann.Receipt(s.tick(), 2, s.c, "eve", true, 0)

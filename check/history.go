@@ -21,6 +21,7 @@ type History struct {
 	byID          map[string]ConversationRef
 	rooms         map[ConversationRef]*Room
 	asked         map[Key][]Alteration // of messages
+	apart         map[string]bool      // users with devices that record nothing
 }
 
 type conversation struct {
@@ -59,6 +60,17 @@ type Device struct {
 // NewHistory returns an empty history.
 func NewHistory() *History {
 	return &History{byName: map[[2]string]*Device{}, byID: map[string]ConversationRef{}}
+}
+
+// Apart says that a user has devices too of which nothing is recorded: what receipts say
+// of such a user is not held against what those saw that are.
+func (h *History) Apart(userID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.apart == nil {
+		h.apart = map[string]bool{}
+	}
+	h.apart[userID] = true
 }
 
 // Device returns the device of a user, the same one for the same names.

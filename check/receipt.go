@@ -51,6 +51,9 @@ func (j *judge) sights() map[int64][]sight {
 // and one that was away for too long does, reads the history.
 func (d *Device) sight() sight {
 	s, top := sight{rises: map[ConversationRef][]rise{}, blind: math.MaxUint32}, uint32(0)
+	if d.history.apart[d.userID] {
+		s.blind = 0
+	}
 	d.each(func(r *record) {
 		switch r.kind {
 		case recordResumed:

@@ -11,6 +11,7 @@ import (
 
 // phone is one more device of bob, by hand.
 func (w *talkers) phone() *imv1.Auth {
+	w.history.Apart(w.bob.userID)
 	return authOf(w.server.tokens(w.bob.userID, "phone", "ios"), "phone", "ios")
 }
 
