@@ -157,7 +157,9 @@ func (s *Server) listContacts(ctx context.Context, in *peersQuery) (*answer[Cont
 }
 
 func (s *Server) listContactRequests(ctx context.Context, in *peersQuery) (*answer[ContactRequestList], error) {
-	open, next, err := s.walkRelations(ctx, in, func(r *im.Relation) bool { return r.Mine.On() != r.Theirs.On() })
+	open, next, err := s.walkRelations(ctx, in, func(r *im.Relation) bool {
+		return r.Mine.On() && !r.Theirs.On() || r.Theirs.On() && !r.Mine.On() && !r.Blocked.On()
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (b *inbox) planContact(item *ownItem, wanted *imv1.ContactChange, l *ownLoa
 		ends, made.Theirs = r.Theirs.Seq(), r.Theirs.Ended()
 		r.Theirs = made.Theirs
 	}
-	made.Ends = ends
+	made.Ends = max(r.Ends, ends)                    // what was ended stays so, also where the peer is told of a newer wish only
 	r.Mine = im.WishAt(max(seq, r.Mine.Seq()+1), on) // for what follows in the batch
 	shown := contactEntry(wanted.UserId, item.user.id, action, said, at)
 	return c.addEntry(item, id, im.KindContact, shown, l, func(seq int64, c *inboxCommit) {
@@ -97,15 +97,17 @@ func (b *inbox) planTold(item *ownItem, l *ownLoad, c *inboxCommit) error {
 	told := item.told
 	key := im.RelationKey{UserID: item.user.id, PeerID: told.UserId}
 	r, wish := l.relations[key], im.Wish(told.Wish)
-	if wish <= r.Theirs || r.Blocked.On() && wish.On() && !r.Mine.On() { // known; or not wanted to be known
+	if wish <= r.Theirs {
 		return nil
 	}
 	made := im.Relation{RelationKey: key, Theirs: wish, TheirText: told.Text, TheirAtMs: told.AtMs}
-	ended := !wish.On() && r.Mine.On() && r.Mine.Seq() == told.Ends
+	ended := r.Mine.On() && r.Mine.Seq() <= told.Ends
 	action, by, said := im.ContactRequested, told.UserId, map[string]string{"text": told.Text}
 	switch {
-	case wish.On() && r.Mine.On():
+	case wish.On() && r.Mine.On() && !ended:
 		action, said = im.ContactAdded, nil
+	case wish.On() && r.Blocked.On():
+		action = "" // it is kept, and shown when the block is over
 	case wish.On():
 	case ended && !r.Theirs.On():
 		action, said = im.ContactRefused, nil

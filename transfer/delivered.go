@@ -35,7 +35,7 @@ func (b *inbox) noteArrival(p *plannedEntry) {
 		return
 	}
 	event := p.envelope.GetEvent()
-	if event == nil || event.ConversationType != string(im.Direct) || event.SenderId == user.id {
+	if event == nil || event.Kind != string(im.KindMessage) || event.ConversationType != string(im.Direct) || event.SenderId == user.id {
 		return
 	}
 	if len(user.arrived) == maxArrivals {

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -22,6 +23,7 @@ import (
 type ownItem struct {
 	user     *inboxUser
 	command  *imv1.OwnCommand
+	wish     string             // what it asks for, condensed
 	told     *imv1.ContactEvent // instead of a command
 	repeat   *ownItem           // the same command, earlier in this batch
 	conflict error              // why it is refused
@@ -66,6 +68,9 @@ func (b *inbox) planOwn(ctx context.Context, c *inboxCommit) error {
 	if err != nil {
 		return err
 	}
+	for _, key := range c.round.contacts { // as they are, before what follows changes them
+		c.tellAgain(l.relations[key])
+	}
 	for _, i := range c.blocks {
 		if err := c.planBlocked(i, l); err != nil {
 			return err
@@ -89,9 +94,6 @@ func (b *inbox) planOwn(ctx context.Context, c *inboxCommit) error {
 			return err
 		}
 	}
-	for _, key := range c.round.contacts {
-		c.tellAgain(l.relations[key])
-	}
 	return nil
 }
 
@@ -114,9 +116,24 @@ func (b *inbox) planOwnCommand(item *ownItem, l *ownLoad, c *inboxCommit) (err e
 	return err
 }
 
-// eventID names a command's entry, or one of several.
+// eventID names a command's entry, or one of several. What it asks for is in the name:
+// another wish under the same client id is another command.
 func (i *ownItem) eventID(part string) im.EventID {
-	return im.DerivedEventID("own", i.user.id, i.command.DeviceId, i.command.Change.ClientId, part)
+	if i.wish == "" {
+		i.wish = wishOf(i.command.Change)
+	}
+	return im.DerivedEventID("own", i.user.id, i.command.DeviceId, i.command.Change.ClientId, i.wish, part)
+}
+
+// wishOf condenses what a command asks for. There are no maps in it, so that its encoding
+// is always the same.
+func wishOf(change *imv1.OwnChange) string {
+	encoded, err := (&imv1.OwnChange{What: change.What}).MarshalVT()
+	if err != nil {
+		return "" // it came encoded
+	}
+	sum := sha256.Sum256(encoded)
+	return string(sum[:16])
 }
 
 // loadOwn reads all that the items need, in a few queries.

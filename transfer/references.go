@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"slices"
+
 	"github.com/im-transfer/im"
 )
 
@@ -76,18 +78,18 @@ func (s *sequencer) refers(p *pending) error {
 	if c.ReplyTo|c.ThreadId|c.ForwardedFrom == 0 {
 		return nil
 	}
-	if c.ReplyTo != 0 && !p.shown(s.targets[c.ReplyTo]) {
+	if c.ReplyTo != 0 && !p.shown(s.targets[refOf(c, 1)]) {
 		return im.Errorf(im.NotFound, "reply_to is no message of the conversation")
 	}
 	if c.ThreadId != 0 {
-		switch root := s.targets[c.ThreadId]; {
+		switch root := s.targets[refOf(c, 2)]; {
 		case !p.shown(root):
 			return im.Errorf(im.NotFound, "thread_id is no message of the conversation")
 		case root.message.ThreadID != 0:
 			return im.Errorf(im.Invalid, "thread_id names a message that is in a thread itself")
 		}
 	}
-	if c.ForwardedFrom != 0 && !p.seesElsewhere(s.targets[c.ForwardedFrom]) {
+	if c.ForwardedFrom != 0 && !p.seesElsewhere(s.targets[refOf(c, forwarded)]) {
 		return im.Errorf(im.NotFound, "forwarded_from is no message that you see")
 	}
 	return nil
@@ -102,9 +104,13 @@ func (p *pending) seesElsewhere(t *target) bool {
 }
 
 // mentions judges whom a message in a group mentions: its members; all of them only who
-// stands above them.
+// stands above them. Elsewhere those who are no members are mentioned to nobody.
 func (p *pending) mentions() error {
 	if p.conversation.Type != im.Group {
+		p.command.Mentions = slices.DeleteFunc(p.command.Mentions, func(id string) bool {
+			_, ok := p.conversation.member(id)
+			return !ok
+		})
 		return nil
 	}
 	for _, id := range p.command.Mentions {

@@ -29,7 +29,7 @@ type sequencer struct {
 	unsent        *publication // of the batch in hand
 	trace         *batchTrace  // of the batch in hand; nil: nothing in it is traced
 
-	targets map[int64]*target           // messages that the batch in hand changes or names, by id
+	targets map[im.MessageRef]*target   // messages that the batch in hand changes or names; without a conversation: of any
 	views   map[*target]im.MessageState // what the changes that are planned will make of them
 }
 
@@ -142,6 +142,7 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 		if err := s.project(ctx, batch); err != nil {
 			return err
 		}
+		s.pushRooms()
 		if err := s.loadTargets(ctx, batch); err != nil {
 			return err
 		}
@@ -153,9 +154,7 @@ func (s *sequencer) process(ctx context.Context, batch []*pending) error {
 			break
 		}
 		s.trace.reach(markInserting)
-		err = s.insert(ctx, planned)
-		s.pushRooms()
-		if err != nil {
+		if err := s.insert(ctx, planned); err != nil {
 			return err
 		}
 	}
@@ -223,6 +222,10 @@ func (s *sequencer) judge(batch []*pending) []*pending {
 			continue
 		}
 		if p.waits = changing[p.conversation]; p.waits {
+			continue
+		}
+		if p.alters() && !p.looked { // a repeat must not count among the changes that those after it are judged by
+			doubtful = append(doubtful, p)
 			continue
 		}
 		err := s.allowed(p, inBatch, nowMs)

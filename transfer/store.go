@@ -136,7 +136,8 @@ type SweepStore interface {
 // on which nothing else rests.
 type PresenceStore interface {
 	// Sharing returns those of others who are in a conversation with a user at present and
-	// have not blocked the user, in any order.
+	// have not blocked the user, in any order; never the user. A direct one counts once
+	// something was said.
 	Sharing(ctx context.Context, userID string, others []string) ([]im.Sharing, error)
 	// RecordConnections keeps connections, by their session ids. Their beginnings and ends
 	// may come in any order, and more than once: the first end stands.

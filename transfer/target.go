@@ -52,6 +52,19 @@ func refersTo(c *imv1.Command) [4]int64 {
 	return [4]int64{c.TargetId, c.ReplyTo, c.ThreadId, c.ForwardedFrom}
 }
 
+// forwarded is the place in refersTo of what may be a message of any conversation.
+const forwarded = 3
+
+// refOf is the nth of those messages, as it is meant: one of the command's conversation,
+// whatever others in the batch mean by its id, or one of any.
+func refOf(c *imv1.Command, n int) im.MessageRef {
+	ref := im.MessageRef{ConversationID: c.ConversationId, ID: refersTo(c)[n]}
+	if n == forwarded {
+		ref.ConversationID = ""
+	}
+	return ref
+}
+
 // loadTargets looks up the messages that a batch changes or names, all at once. Most
 // batches name none.
 func (s *sequencer) loadTargets(ctx context.Context, batch []*pending) error {
@@ -65,15 +78,12 @@ func (s *sequencer) loadTargets(ctx context.Context, batch []*pending) error {
 			if id == 0 {
 				continue
 			}
-			t := s.targets[id]
+			ref := refOf(c, i)
+			t := s.targets[ref]
 			if t == nil {
 				t = &target{}
-				ref := im.MessageRef{ConversationID: c.ConversationId, ID: id}
-				if i == 3 { // forwarded from anywhere
-					ref.ConversationID = ""
-				}
 				refs = append(refs, ref)
-				s.setTarget(id, t)
+				s.setTarget(ref, t)
 			}
 			if i == 0 {
 				p.target, t.changes = t, true
@@ -89,11 +99,11 @@ func (s *sequencer) loadTargets(ctx context.Context, batch []*pending) error {
 	return s.loadWitnesses(ctx, batch)
 }
 
-func (s *sequencer) setTarget(id int64, t *target) {
+func (s *sequencer) setTarget(ref im.MessageRef, t *target) {
 	if s.targets == nil {
-		s.targets = map[int64]*target{}
+		s.targets = map[im.MessageRef]*target{}
 	}
-	s.targets[id] = t
+	s.targets[ref] = t
 }
 
 func (s *sequencer) findTargets(ctx context.Context, refs []im.MessageRef) error {
@@ -103,10 +113,15 @@ func (s *sequencer) findTargets(ctx context.Context, refs []im.MessageRef) error
 	}
 	var changing []im.MessageRef
 	for _, e := range events {
-		t := s.targets[e.ID]
-		t.message, t.state = e, im.StateOf(&e)
-		if t.changes {
-			changing = append(changing, e.Ref())
+		for _, ref := range []im.MessageRef{e.Ref(), {ID: e.ID}} {
+			t := s.targets[ref]
+			if t == nil || t.message.ID != 0 {
+				continue
+			}
+			t.message, t.state = e, im.StateOf(&e)
+			if t.changes {
+				changing = append(changing, ref)
+			}
 		}
 	}
 	if len(changing) == 0 {
@@ -117,7 +132,7 @@ func (s *sequencer) findTargets(ctx context.Context, refs []im.MessageRef) error
 		return fmt.Errorf("load message states: %w", err)
 	}
 	for _, state := range states {
-		s.targets[state.MessageID].state = state
+		s.targets[im.MessageRef{ConversationID: state.ConversationID, ID: state.MessageID}].state = state
 	}
 	return nil
 }
@@ -132,8 +147,8 @@ func (s *sequencer) loadWitnesses(ctx context.Context, batch []*pending) error {
 		if p.conversation == nil || p.settled() && !p.alters() {
 			continue
 		}
-		for _, id := range refersTo(p.command) {
-			t := s.targets[id]
+		for i := range refersTo(p.command) {
+			t := s.targets[refOf(p.command, i)]
 			if t == nil || t.message.ID == 0 || t.seenBy != nil {
 				continue
 			}
@@ -141,7 +156,7 @@ func (s *sequencer) loadWitnesses(ctx context.Context, batch []*pending) error {
 			if !elsewhere && p.conversation.allSee(t) {
 				continue
 			}
-			if err := s.askWitnesses(ctx, t, elsewhere); err != nil {
+			if err := s.askWitnesses(ctx, t, i == forwarded); err != nil {
 				return err
 			}
 		}

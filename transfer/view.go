@@ -53,7 +53,9 @@ func (b *inbox) planView(item *ownItem, wanted *imv1.ViewChange, l *ownLoad, c *
 	nowMs := b.server.now().UnixMilli()
 	id := item.eventID("")
 	seq, done := l.seqOf(item, id)
-	if setFlags(mark, wanted, seq, done) || done {
+	cleared := l.done(item, item.eventID(partCleared))
+	judged := cleared && !done // before: then the flags were so, whatever they are now
+	if !judged && (setFlags(mark, wanted, seq, done) || done) {
 		data := map[string]*structpb.Value{}
 		for name, value := range flagsOf(wanted) {
 			if value != nil {
@@ -69,7 +71,7 @@ func (b *inbox) planView(item *ownItem, wanted *imv1.ViewChange, l *ownLoad, c *
 		}
 	}
 	id = item.eventID(partCleared)
-	if wanted.ClearedUpto <= mark.ClearedUpto && !l.done(item, id) {
+	if wanted.ClearedUpto <= mark.ClearedUpto && !cleared {
 		return nil
 	}
 	mark.ClearedUpto = max(mark.ClearedUpto, wanted.ClearedUpto)

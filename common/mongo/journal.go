@@ -25,29 +25,22 @@ func (s *Store) Sharing(ctx context.Context, userID string, others []string) (sh
 	if err != nil {
 		return nil, wrap("read who shares a conversation", err)
 	}
-	conversations := make([]string, 0, len(stays))
-	direct := map[string]im.Member{} // the user's side of it
+	conversations := make([]string, 0, len(stays)) // but direct ones
+	direct := map[string]im.Member{}               // the user's side of those
 	for _, m := range stays {
-		if direct[m.ConversationID] = m; m.LeftSeq == im.Forever {
+		switch kind, _ := im.ConversationTypeOf(m.ConversationID); {
+		case kind == im.Direct:
+			direct[m.ConversationID] = m
+		case m.LeftSeq == im.Forever:
 			conversations = append(conversations, m.ConversationID)
 		}
 	}
-	if len(conversations) == 0 {
-		return nil, nil
-	}
 	found := make([]bool, len(others))
-	err = each(len(others), func(i int) error {
-		if direct[im.DirectConversation(userID, others[i])].Blocked {
+	err = each(len(others), func(i int) (err error) {
+		if others[i] == userID {
 			return nil
 		}
-		_, err := one[memberDocument](ctx, s.members, query{filter: bson.D{
-			{Key: "user_id", Value: others[i]}, {Key: "conversation_id", Value: bson.D{{Key: "$in", Value: conversations}}},
-			{Key: "left_seq", Value: int64(im.Forever)},
-		}})
-		found[i] = err == nil
-		if errors.Is(err, mongo.ErrNoDocuments) {
-			return nil
-		}
+		found[i], err = s.shares(ctx, others[i], direct[im.DirectConversation(userID, others[i])], conversations)
 		return err
 	})
 	for i, id := range others {
@@ -56,6 +49,38 @@ func (s *Store) Sharing(ctx context.Context, userID string, others []string) (sh
 		}
 	}
 	return shared, wrap("read who shares a conversation", err)
+}
+
+// shares reports whether somebody has talked with a user, whose side of their direct
+// conversation is given, or is in one of the other conversations.
+func (s *Store) shares(ctx context.Context, otherID string, direct im.Member, conversations []string) (bool, error) {
+	if direct.Blocked {
+		return false, nil
+	}
+	if direct.ConversationID != "" {
+		found, err := exists[eventDocument](ctx, s.messages, query{filter: bson.D{
+			{Key: "conversation_id", Value: direct.ConversationID}, {Key: "kind", Value: im.KindMessage},
+		}})
+		if err != nil || found {
+			return found, err
+		}
+	}
+	if len(conversations) == 0 {
+		return false, nil
+	}
+	return exists[memberDocument](ctx, s.members, query{filter: bson.D{
+		{Key: "user_id", Value: otherID}, {Key: "conversation_id", Value: bson.D{{Key: "$in", Value: conversations}}},
+		{Key: "left_seq", Value: int64(im.Forever)},
+	}})
+}
+
+// exists reports whether a query finds anything.
+func exists[D any](ctx context.Context, in *mongo.Collection, q query) (bool, error) {
+	_, err := one[D](ctx, in, q)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 type connectionDocument struct {

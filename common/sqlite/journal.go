@@ -46,10 +46,11 @@ const (
 		WHERE user = ? AND at_ms < ? LIMIT ?)`
 	oldProgress = "SELECT count(*) FROM (SELECT 1 FROM progress WHERE user = ? AND at_ms < ? LIMIT ?)"
 
-	blockOf = "SELECT blocked, seq FROM members WHERE conversation = ? AND user = ?"
-
-	sharesConversation = `SELECT 1 FROM members b WHERE b.user = ? AND b.left_seq = ? AND EXISTS (
+	// Everywhere but in their direct conversation.
+	sharesGroup = `SELECT 1 FROM members b WHERE b.user = ? AND b.left_seq = ? AND b.conversation <> ? AND EXISTS (
 		SELECT 1 FROM members a WHERE a.conversation = b.conversation AND a.user = ? AND a.left_seq = ?) LIMIT 1`
+	blockOf = "SELECT blocked, seq FROM members WHERE conversation = ? AND user = ?"
+	talked  = "SELECT 1 FROM messages WHERE conversation = ? AND kind = ? LIMIT 1"
 )
 
 // seenAmong is how many connections are looked at for when a user was seen: that which
@@ -61,6 +62,9 @@ const seenAmong = 20
 func (s *Store) Sharing(ctx context.Context, userID string, others []string) (shared []im.Sharing, err error) {
 	err = s.read(ctx, "read who shares a conversation", func(c *conn) error {
 		for _, id := range others {
+			if id == userID {
+				continue
+			}
 			found, seq, err := s.shares(c, userID, id)
 			if err != nil {
 				return err
@@ -81,11 +85,17 @@ func (s *Store) shares(c *conn, userID, otherID string) (found bool, seq int64, 
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return false, 0, err
 	}
-	found, err = c.one(sharesConversation, func(row) {}, other, int64(im.Forever), user, int64(im.Forever))
-	if err != nil || !found {
+	var blocked bool
+	knows, err := c.one(blockOf, func(r row) { blocked, seq = r.int(0) != 0, r.int(1) }, direct, user)
+	if err != nil || blocked {
 		return false, 0, err
 	}
-	_, err = c.one(blockOf, func(r row) { found, seq = r.int(0) == 0, r.int(1) }, direct, user)
+	if knows {
+		found, err = c.one(talked, func(row) {}, direct, int64(1))
+	}
+	if err == nil && !found {
+		found, err = c.one(sharesGroup, func(row) {}, other, int64(im.Forever), direct, user, int64(im.Forever))
+	}
 	return found, seq, err
 }
 

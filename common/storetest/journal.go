@@ -21,9 +21,13 @@ var journalTests = []testCase{
 }
 
 func sharing(t *testing.T, s StoreUnderTest) {
-	direct(t, s, "ann", "bob")
-	direct(t, s, "cy", "dan")
-	direct(t, s, "ann", "ann")
+	for _, pair := range [][2]string{{"ann", "bob"}, {"cy", "dan"}, {"ann", "ann"}} {
+		must(t, s.InsertEvents(background(), messages(direct(t, s, pair[0], pair[1]), pair[0], 1, 1), nil))
+	}
+	never := direct(t, s, "ann", "gus") // who have never talked
+	block := message(never, "ann", 1)
+	block.Kind = im.KindContact
+	must(t, s.InsertEvents(background(), []im.Event{block}, nil))
 	group(t, s, "g",
 		im.Member{UserID: "ann", JoinedSeq: 1, LeftSeq: im.Forever},
 		im.Member{UserID: "cy", JoinedSeq: 1, LeftSeq: im.Forever},
@@ -39,10 +43,9 @@ func sharing(t *testing.T, s StoreUnderTest) {
 	group(t, s, "i", // who has blocked is not seen in groups either, and sees the blocked one
 		im.Member{UserID: "ann", JoinedSeq: 1, LeftSeq: im.Forever},
 		im.Member{UserID: "fay", JoinedSeq: 1, LeftSeq: im.Forever})
-	everybody := []string{"ann", "bob", "cy", "dan", "eve", "fay", "nobody"}
+	everybody := []string{"ann", "bob", "cy", "dan", "eve", "fay", "gus", "nobody"}
 	for user, want := range map[string][]string{
-		"ann": {"ann", "bob", "cy"}, "bob": {"ann", "bob"}, "cy": {"ann", "cy", "dan"}, "dan": {"cy", "dan"},
-		"eve": nil, "fay": {"ann", "fay"}, "nobody": nil,
+		"ann": {"bob", "cy"}, "bob": {"ann"}, "cy": {"ann", "dan"}, "dan": {"cy"}, "eve": nil, "fay": {"ann"}, "gus": nil, "nobody": nil,
 	} {
 		found, err := s.Sharing(background(), user, everybody)
 		must(t, err)
