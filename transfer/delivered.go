@@ -58,13 +58,14 @@ type dueDelivery struct {
 // planDelivered issues delivered receipts for what users' devices have newly
 // acknowledged.
 func (b *inbox) planDelivered(ctx context.Context, c *inboxCommit) error {
-	newest := map[im.ReadKey]arrival{}
+	newest, users := map[im.ReadKey]arrival{}, make(map[string]*inboxUser, len(c.round.delivered))
 	for _, due := range c.round.delivered {
+		users[due.user.id] = due.user
 		if err := b.collectDelivered(ctx, due, newest, c.receipts); err != nil {
 			return err
 		}
 	}
-	return b.issueDelivered(ctx, newest, c.receipts)
+	return b.issueDelivered(ctx, newest, users, c.receipts)
 }
 
 // collectDelivered finds the newest message of each direct conversation that a
@@ -155,28 +156,27 @@ func (b *inbox) storedArrivals(ctx context.Context, user *inboxUser, from, to in
 
 // issueDelivered sends a receipt for each conversation whose mark rises, unless its user
 // has blocked the sender.
-func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arrival, out *receipts) error {
+func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arrival, users map[string]*inboxUser, out *receipts) error {
 	if len(newest) == 0 {
 		return nil
 	}
-	keys, peers := make([]im.ReadKey, 0, len(newest)), make([]im.RelationKey, 0, len(newest))
-	for key, a := range newest {
-		keys, peers = append(keys, key), append(peers, im.RelationKey{UserID: key.UserID, PeerID: a.senderID})
+	keys := make([]im.ReadKey, 0, len(newest))
+	for key := range newest {
+		keys = append(keys, key)
 	}
 	marks, err := b.store.Marks(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("load marks: %w", err)
 	}
-	relations, err := b.store.Relations(ctx, peers)
-	if err != nil {
-		return fmt.Errorf("load relations: %w", err)
+	if err := b.loadBlocks(ctx, newest, users); err != nil {
+		return err
 	}
 	for i, key := range keys {
 		a := newest[key]
 		if a.conversationSeq <= marks[i].DeliveredUpto {
 			continue
 		}
-		if !relations[i].Blocked.On() {
+		if !users[key.UserID].blocks[a.senderID] {
 			err := b.addPack(out, &imv1.ReceiptEvent{
 				ConversationId: key.ConversationID, ReaderId: key.UserID, Kind: receiptDelivered,
 				Upto: a.conversationSeq, AtMs: b.server.now().UnixMilli(),
@@ -188,6 +188,41 @@ func (b *inbox) issueDelivered(ctx context.Context, newest map[im.ReadKey]arriva
 		out.marks = append(out.marks, im.ReadMark{
 			UserID: key.UserID, ConversationID: key.ConversationID, DeliveredUpto: a.conversationSeq,
 		})
+	}
+	return nil
+}
+
+// maxBlocks bounds those of whom an owner remembers whether a user has blocked them.
+const maxBlocks = 512
+
+// loadBlocks asks whether users have blocked the senders, once for each: a block goes
+// through the user's inbox, and is asked for anew then.
+func (b *inbox) loadBlocks(ctx context.Context, newest map[im.ReadKey]arrival, users map[string]*inboxUser) error {
+	for _, user := range users {
+		if len(user.blocks) >= maxBlocks {
+			clear(user.blocks)
+		}
+	}
+	var asked []im.RelationKey
+	for key, a := range newest {
+		user := users[key.UserID]
+		if _, known := user.blocks[a.senderID]; !known {
+			asked = append(asked, im.RelationKey{UserID: user.id, PeerID: a.senderID})
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	relations, err := b.store.Relations(ctx, asked)
+	if err != nil {
+		return fmt.Errorf("load relations: %w", err)
+	}
+	for i, key := range asked {
+		user := users[key.UserID]
+		if user.blocks == nil {
+			user.blocks = map[string]bool{}
+		}
+		user.blocks[key.PeerID] = relations[i].Blocked.On()
 	}
 	return nil
 }

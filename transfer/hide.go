@@ -26,8 +26,11 @@ func (b *inbox) hideFromBlocked(c *inboxCommit) {
 	for _, at := range c.blocks {
 		p := &c.planned[at]
 		event, contact := p.envelope.GetEvent(), &imv1.Contact{}
-		if contact.UnmarshalVT(event.GetBody()) != nil || contact.Action != string(im.ContactBlocked) {
-			continue // what can not be decoded would not have been planned
+		if contact.UnmarshalVT(event.GetBody()) != nil {
+			continue // it would not have been planned
+		}
+		if delete(p.user.blocks, contact.UserId); contact.Action != string(im.ContactBlocked) {
+			continue
 		}
 		now := b.server.now()
 		for h, since := range b.hides {

@@ -80,6 +80,8 @@ type inboxUser struct {
 	arrived  []arrival   // direct messages of others not yet receipted
 	arrivedT int64       // arrived is complete above this inbox seq
 	seenMs   int64       // when a session ended last; 0 = none has here
+
+	blocks map[string]bool // whether the user has blocked those who were asked for; only commits use it
 }
 
 // cursor returns a device's cursor, at 0 where it has none.
