@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -273,5 +274,38 @@ func TestReactionsAreNotReceipted(t *testing.T) {
 		if e.Receipt != nil {
 			t.Errorf("who has sent no message gets %v", e.Receipt)
 		}
+	}
+}
+
+// What a user has deleted, or cleared, is shown by its edits no more than by itself.
+func TestEditsOfWhatIsDeleted(t *testing.T) {
+	for name, hides := range map[string]func(c string) *imv1.OwnChange{
+		"deleted": func(c string) *imv1.OwnChange { return deleteOf(c, 1) },
+		"cleared": func(c string) *imv1.OwnChange { return viewOf(&imv1.ViewChange{ConversationId: c, ClearedUpto: 1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t)
+			w.users("ann", "bob")
+			g := w.gate()
+			m := g.send("ann", text("bob", "m1", "", "secret")).GetSendAck()
+			g.alter("ann", editOf(m, "secret too", 0))
+			eventually(t, "the edit", func() bool { return len(w.inboxOf("bob")) == 2 })
+			g.own("bob", "K", hides(m.ConversationId))
+			edits := 0
+			for _, e := range w.inboxOf("bob") {
+				if strings.Contains(e.String(), "secret") {
+					t.Errorf("shown: %v", e)
+				}
+				if e.Edit != nil {
+					edits++
+				}
+			}
+			if edits != 1 {
+				t.Errorf("%d edits", edits)
+			}
+			if entries := w.inboxOf("ann"); !strings.Contains(entries[1].String(), "secret too") {
+				t.Errorf("the sender is shown %v", entries[1])
+			}
+		})
 	}
 }

@@ -117,7 +117,8 @@ type pageView struct {
 	marks  map[string]*im.ReadMark // by conversation
 	states messageStates
 
-	deleted map[im.EventRef]bool // cleared, or deleted by the user
+	deleted map[im.EventRef]bool          // cleared, or deleted by the user
+	edited  map[im.MessageRef]im.EventRef // where messages are that edits in the page are of
 }
 
 func (s *Server) viewOf(ctx context.Context, userID string, entries []storedEntry) (*pageView, error) {
@@ -153,11 +154,41 @@ func (s *Server) viewOf(ctx context.Context, userID string, entries []storedEntr
 	for i := range marks {
 		view.marks[keys[i].ConversationID] = &marks[i]
 	}
+	if view.edited, err = s.editedIn(ctx, rows, view.marks); err != nil {
+		return nil, err
+	}
+	for _, ref := range view.edited {
+		refs = append(refs, ref)
+	}
 	if view.deleted, err = s.deletedFor(ctx, userID, refs, view.marks); err != nil {
 		return nil, err
 	}
 	view.states, err = s.statesFor(ctx, rows)
 	return view, err
+}
+
+// editedIn looks up the messages that edits are of, where the user has deleted or cleared
+// something: of those nothing is shown any more, nor what they were edited to.
+func (s *Server) editedIn(ctx context.Context, events []im.Event, marks map[string]*im.ReadMark) (map[im.MessageRef]im.EventRef, error) {
+	var refs []im.MessageRef
+	for i := range events {
+		e := &events[i]
+		if mark := marks[e.ConversationID]; e.Kind == im.KindEdit && mark.ClearedUpto+mark.DeletedUpto > 0 {
+			refs = append(refs, im.MessageRef{ConversationID: e.ConversationID, ID: e.TargetID})
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	messages, err := s.store.EventsByID(ctx, refs)
+	if err != nil {
+		return nil, fmt.Errorf("read edited messages: %w", err)
+	}
+	edited := make(map[im.MessageRef]im.EventRef, len(messages))
+	for i := range messages {
+		edited[messages[i].Ref()] = im.EventRef{ConversationID: messages[i].ConversationID, Seq: messages[i].Seq}
+	}
+	return edited, nil
 }
 
 // deletedFor returns which events a user has cleared or deleted. It asks the store only
@@ -218,6 +249,11 @@ func (v *pageView) append(e *storedEntry) ([]byte, error) {
 	hasRead := e.ConversationSeq <= v.marks[e.ConversationID].ReadUpto
 	if v.deleted[ref] && event.Kind == im.KindMessage {
 		return append(appendDeletedEntry(encoded, event, e.atMs, hasRead), e.Data...), nil
+	}
+	if of := (im.MessageRef{ConversationID: event.ConversationID, ID: event.TargetID}); event.Kind == im.KindEdit && v.deleted[v.edited[of]] {
+		bare := *event
+		_, bare.Body = fieldOf(event.Body, editContent)
+		event = &bare
 	}
 	var room [messageRoom]byte
 	field, shown, err := v.states.appendAsItIs(room[:0], event, v.userID, v.nowMs)
