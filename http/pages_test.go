@@ -147,3 +147,27 @@ func TestSchemasOfProtoMessages(t *testing.T) {
 		t.Errorf("%d codes are described, want %d", len(codes), len(im.Codes))
 	}
 }
+
+// The page shows the operations of the chapters that the document names, so that these
+// must be all there are.
+func TestEveryOperationHasAChapter(t *testing.T) {
+	w := newWorld(t)
+	var document struct {
+		Tags  []struct{ Name string }
+		Paths map[string]map[string]struct{ Tags []string }
+	}
+	if err := json.Unmarshal([]byte(w.call("GET", "/openapi.json", "", nil).ok("document", 200).text), &document); err != nil {
+		t.Fatal(err)
+	}
+	chapters := map[string]bool{}
+	for _, tag := range document.Tags {
+		chapters[tag.Name] = true
+	}
+	for path, operations := range document.Paths {
+		for method, operation := range operations {
+			if len(operation.Tags) != 1 || !chapters[operation.Tags[0]] {
+				t.Errorf("%s %s is in %v, the chapters are %v", method, path, operation.Tags, document.Tags)
+			}
+		}
+	}
+}

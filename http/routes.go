@@ -25,6 +25,7 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
+			Tags:    tagsInOrder(),
 			Info: &huma.Info{
 				Title: "im", Version: orElse(s.config.Version, "dev"),
 				Description: "Instant messaging over HTTP. 64-bit integers are strings in JSON; fields at their zero value may be " +
@@ -68,6 +69,16 @@ func (s *Server) routes(mux *http.ServeMux) ([]byte, error) {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
 	return document, nil
+}
+
+// tagsInOrder are the chapters of the API, as whoever begins needs them.
+func tagsInOrder() (tags []*huma.Tag) {
+	for _, name := range []string{
+		"Users", "Sessions", "Gateway", "Messages", "Inbox", "Conversations", "Contacts", "Groups", "Rooms", "Devices", "Service",
+	} {
+		tags = append(tags, &huma.Tag{Name: name})
+	}
+	return tags
 }
 
 // operation describes an endpoint: what it is called, where it is and who may.

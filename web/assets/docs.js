@@ -115,10 +115,9 @@ function contentsOf(title, links) {
 
 const operations = Object.entries(spec.paths)
   .flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ method, path, operation })));
-const tags = [...new Set(operations.flatMap(({ operation }) => operation.tags))];
 
 main.append(make("h1", {}, "HTTP API"), proseOf(`Version ${spec.info.version}. ${spec.info.description}`));
-for (const tag of tags) {
+for (const { name: tag } of spec.tags) {
   const tagged = operations.filter(({ operation }) => operation.tags.includes(tag));
   contentsOf(tag, tagged.map(({ operation }) => [operation.operationId, operation.summary]));
   main.append(...tagged.map(({ method, path, operation }) => operationOf(method, path, operation)));
