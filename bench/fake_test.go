@@ -416,7 +416,7 @@ func (s *fakeServer) insert(user string, m *imv1.Message) {
 	}
 	if e.Seq%100 == 0 { // as real servers do, something else now and then
 		receipt := &imv1.Entry{Seq: e.Seq + 1, Kind: string(im.KindReceipt), Receipt: &imv1.Receipt{
-			ConversationId: m.ConversationId, UserId: "x", Kind: "delivered", Upto: m.ConversationSeq,
+			ConversationId: m.ConversationId, UserId: user, Kind: "delivered", Upto: m.ConversationSeq,
 		}}
 		s.inboxes[user] = append(s.inboxes[user], receipt)
 		for session := range s.sessions[user] {

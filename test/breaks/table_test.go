@@ -39,8 +39,8 @@ var breaks = []breakage{
 		edits: []edit{
 			helping("transfer/sequence.go", `"log/slog"`, "\"log/slog\"\n\t\"time\""),
 			in("transfer/sequence.go",
-				"		err = s.insert(ctx, planned)\n",
-				"		s.reply(planned)\n		time.Sleep(20 * time.Millisecond)\n		err = s.insert(ctx, planned)\n"),
+				"		if err := s.insert(ctx, planned); err != nil {\n",
+				"		s.reply(planned)\n		time.Sleep(20 * time.Millisecond)\n		if err := s.insert(ctx, planned); err != nil {\n"),
 		},
 		court: bench{kills: true, kinds: []check.Kind{check.Loss}},
 	},
