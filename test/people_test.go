@@ -282,11 +282,16 @@ func TestOnesOwnSurvivesAKill(t *testing.T) {
 	for _, err := range []error{
 		err, ann.ChangeProfile(t.Context(), client.ProfileChanges{Nickname: of("Ann"), Bio: of("hello")}),
 		ann.DeleteMessages(t.Context(), ack.MessageID), ann.ChangeView(t.Context(), ack.ConversationID, client.ViewChanges{Hidden: of(true)}),
-		bob.AskContact(t.Context(), users[0], "hi"), ann.Block(t.Context(), users[1]),
+		bob.AskContact(t.Context(), users[0], "hi"),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	asked, _ := s.phone(t, s.tokens(users[0], "p", "ios"), "p")
+	asked.until("the request", func() bool { return len(asked.contacts()) == 1 }) // a block would keep it from being shown
+	if err := ann.Block(t.Context(), users[1]); err != nil {
+		t.Fatal(err)
 	}
 	s.kill()
 	s.startProcess()

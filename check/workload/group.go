@@ -43,7 +43,7 @@ func (r *run) makeGroups(ctx context.Context) error {
 	making.SetLimit(parallelHTTP)
 	for i := range r.groups {
 		making.Go(func() (err error) {
-			r.groups[i], err = r.makeGroup(ctx, r.config.circle(i))
+			r.groups[i], err = r.makeGroup(ctx, i)
 			return err
 		})
 	}
@@ -71,8 +71,8 @@ func (u *user) listen(g *group) {
 	}
 }
 
-func (r *run) makeGroup(ctx context.Context, of circle) (*group, error) {
-	g := &group{in: map[*user]bool{}}
+func (r *run) makeGroup(ctx context.Context, nth int) (*group, error) {
+	g, of := &group{in: map[*user]bool{}}, r.config.circle(nth)
 	var members []string
 	var stays []check.Stay
 	for _, member := range of.members {
@@ -83,8 +83,8 @@ func (r *run) makeGroup(ctx context.Context, of circle) (*group, error) {
 		g.guests = append(g.guests, r.users[guest])
 	}
 	owner := r.users[of.members[0]].devices[0]
-	err := r.servers.call(ctx, owner.tokens.AccessToken, func(ctx context.Context, api *client.API) (err error) {
-		g.id, g.contact.id, err = api.CreateGroup(ctx, "check "+r.id, members[1:]...)
+	err := r.servers.insist(ctx, r.config.Patience, owner.tokens.AccessToken, func(ctx context.Context, api *client.API) (err error) {
+		g.id, g.contact.id, err = api.WithKey(fmt.Sprint(r.id, "/group/", nth)).CreateGroup(ctx, "check "+r.id, members[1:]...)
 		return err
 	})
 	g.conversation = r.history.Conversation(g.contact.id, stays...)

@@ -60,6 +60,30 @@ func (s *servers) call(ctx context.Context, token string, call func(context.Cont
 	return errors.Join(errs...)
 }
 
+// insist makes a call that may be made more than once until it is answered, for as long as
+// patience lasts: a refusal for now is none for good.
+func (s *servers) insist(ctx context.Context, patience time.Duration, token string, call func(context.Context, *client.API) error) error {
+	late := time.After(patience)
+	for {
+		err := s.call(ctx, token, call)
+		if err == nil || answered(err) {
+			return err
+		}
+		pause := leastPause
+		var refusal *im.Error
+		if errors.As(err, &refusal) {
+			pause = min(max(pause, refusal.RetryAfter), mostPause)
+		}
+		select {
+		case <-time.After(pause):
+		case <-late:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // answered reports whether an error is the system's answer, rather than that of a
 // server that can not serve.
 func answered(err error) bool {
