@@ -43,6 +43,13 @@ type Broadcast struct {
 	BroadcastProgress
 }
 
+// BroadcastCursor is a place among the broadcasts, the newest first, exclusive; the zero value
+// is before the newest.
+type BroadcastCursor struct {
+	CreatedAtMs int64
+	ID          string
+}
+
 // BroadcastProgress is how far a broadcast is. All of it only rises.
 type BroadcastProgress struct {
 	State   BroadcastState

@@ -56,9 +56,15 @@ type BroadcastView struct {
 	Refused     int64Text   `json:"refused" doc:"Messages that could not be: to users who block, are disabled or not there."`
 }
 
-// BroadcastList is the latest broadcasts.
+type broadcastsQuery struct {
+	Cursor string `query:"cursor" doc:"The next of the page before."`
+	Limit  int    `query:"limit" doc:"0 = 50, at most 200."`
+}
+
+// BroadcastList is a page of the broadcasts.
 type BroadcastList struct {
-	Broadcasts []BroadcastView `json:"broadcasts" nullable:"false" doc:"The newest first, at most 200."`
+	Broadcasts []BroadcastView `json:"broadcasts" nullable:"false" doc:"The newest first, without their users."`
+	Next       string          `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
 }
 
 func (s *Server) broadcastRoutes(api huma.API) {
@@ -67,7 +73,7 @@ func (s *Server) broadcastRoutes(api huma.API) {
 	create.DefaultStatus = http.StatusCreated
 	register(s, api, create, s.createBroadcast)
 	register(s, api, operation("list-broadcasts", http.MethodGet, "/v1/admin/broadcast", "Service", byServiceKey, "List broadcasts",
-		"The latest."), s.listBroadcasts)
+		"The newest first."), s.listBroadcasts)
 	register(s, api, operation("get-broadcast", http.MethodGet, "/v1/admin/broadcast/{id}", "Service", byServiceKey, "Read a broadcast",
 		"And how far it is."), s.readBroadcast)
 	register(s, api, operation("cancel-broadcast", http.MethodDelete, "/v1/admin/broadcast/{id}", "Service", byServiceKey, "Cancel a broadcast",
@@ -199,12 +205,24 @@ func (s *Server) readBroadcast(ctx context.Context, in *BroadcastPath) (*answer[
 	return reply(broadcastView(b)), nil
 }
 
-func (s *Server) listBroadcasts(ctx context.Context, _ *nothing) (*answer[BroadcastList], error) {
-	all, err := s.Broadcasts.LatestBroadcasts(ctx, im.MaxPage)
+func (s *Server) listBroadcasts(ctx context.Context, in *broadcastsQuery) (*answer[BroadcastList], error) {
+	limit, err := pageLimit(in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	from, err := parseCursor[im.BroadcastCursor](in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.Broadcasts.LatestBroadcasts(ctx, from, limit+1)
 	if err != nil {
 		return nil, wrap("list broadcasts", err)
 	}
 	list := BroadcastList{Broadcasts: make([]BroadcastView, 0, len(all))}
+	if len(all) > limit {
+		all = all[:limit]
+		list.Next = cursorText(im.BroadcastCursor{CreatedAtMs: all[limit-1].CreatedAtMs, ID: all[limit-1].ID})
+	}
 	for _, b := range all {
 		list.Broadcasts = append(list.Broadcasts, broadcastView(b))
 	}

@@ -53,7 +53,16 @@ func TestRequestsForBroadcasts(t *testing.T) {
 	w.call("POST", path, serviceKey, ask(`{"all":true}`, ""), "Idempotency-Key", "k").refused("another with its key", im.Conflict)
 	one := path + "/" + first.str("broadcast_id")
 	w.call("GET", one, serviceKey, nil).ok("read", 200).is("state", `"running"`)
-	w.call("GET", path, serviceKey, nil).ok("list", 200)
+	w.call("GET", path, serviceKey, nil).ok("list", 200).is("next", "null")
+	w.call("GET", path+"?cursor=odd!", serviceKey, nil).refused("list from an odd place", im.Invalid)
+	w.call("GET", path+"?limit=-1", serviceKey, nil).refused("list fewer than none", im.Invalid)
+	w.call("POST", path, serviceKey, ask(`{"user_ids":["c"]}`, `,"priority":1`)).ok("begin another", 201)
+	page := w.call("GET", path+"?limit=1", serviceKey, nil).ok("list one", 200)
+	rest := w.call("GET", path+"?limit=1&cursor="+page.str("next"), serviceKey, nil).ok("list the other", 200)
+	rest.is("next", "null")
+	if both := page.text + rest.text; strings.Count(both, `"broadcast_id"`) != 2 || !strings.Contains(both, first.str("broadcast_id")) {
+		t.Errorf("pages of one: %s", both)
+	}
 	w.call("GET", one, token, nil).refused("read by a user", im.Unauthenticated)
 	w.call("GET", path+"/none", serviceKey, nil).refused("read what is not there", im.NotFound)
 	w.call("DELETE", path+"/none", serviceKey, nil).refused("cancel what is not there", im.NotFound)

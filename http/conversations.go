@@ -61,7 +61,7 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsQuery) 
 	if err != nil {
 		return nil, err
 	}
-	from, err := parseCursor(in.Cursor)
+	from, err := parseCursor[im.ListCursor](in.Cursor)
 	if err != nil {
 		return nil, err
 	}
@@ -155,19 +155,25 @@ func (s *Server) conversationOf(view im.ConversationView, states map[int64]*im.M
 	return shown, nil
 }
 
-// cursorText is the opaque form of a position.
-func cursorText(cursor im.ListCursor) string {
-	encoded, _ := json.Marshal(cursor) //nolint:errchkjson // a number and a string
+// place is where a page of a list that is sorted by time ends.
+type place interface {
+	im.ListCursor | im.ConnectionCursor | im.BroadcastCursor
+}
+
+// cursorText is the opaque form of a place.
+func cursorText[P place](p P) string {
+	encoded, _ := json.Marshal(p) //nolint:errchkjson // a number and a string
 	return base64URL.EncodeToString(encoded)
 }
 
-func parseCursor(text string) (cursor im.ListCursor, err error) {
+// parseCursor reads it; empty is the beginning.
+func parseCursor[P place](text string) (p P, err error) {
 	if text == "" {
-		return cursor, nil
+		return p, nil
 	}
 	encoded, err := base64URL.DecodeString(text)
-	if err != nil || json.Unmarshal(encoded, &cursor) != nil {
-		return cursor, invalid("the cursor is not one of ours")
+	if err != nil || json.Unmarshal(encoded, &p) != nil {
+		return p, invalid("the cursor is not one of ours")
 	}
-	return cursor, nil
+	return p, nil
 }

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -65,10 +66,18 @@ func (m *memoryBroadcasts) RunningBroadcasts(context.Context) ([]im.Broadcast, e
 	return running, nil
 }
 
-func (m *memoryBroadcasts) LatestBroadcasts(_ context.Context, limit int) ([]im.Broadcast, error) {
+func (m *memoryBroadcasts) LatestBroadcasts(_ context.Context, from im.BroadcastCursor, limit int) ([]im.Broadcast, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := slices.SortedFunc(maps.Values(m.broadcasts), func(a, b im.Broadcast) int { return int(b.CreatedAtMs - a.CreatedAtMs) })
+	newest := func(a, b im.Broadcast) int {
+		return cmp.Or(cmp.Compare(b.CreatedAtMs, a.CreatedAtMs), cmp.Compare(b.ID, a.ID))
+	}
+	all := slices.SortedFunc(maps.Values(m.broadcasts), newest)
+	if from != (im.BroadcastCursor{}) {
+		all = slices.DeleteFunc(all, func(b im.Broadcast) bool {
+			return newest(b, im.Broadcast{ID: from.ID, CreatedAtMs: from.CreatedAtMs}) <= 0
+		})
+	}
 	return all[:min(limit, len(all))], nil
 }
 

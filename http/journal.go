@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -70,11 +69,8 @@ func (s *Server) connectionsOf(ctx context.Context, userID string, in *Connectio
 		return nil, err
 	}
 	q := im.ConnectionQuery{UserID: userID, DeviceID: in.DeviceID, Limit: limit + 1}
-	if in.Cursor != "" {
-		encoded, err := base64URL.DecodeString(in.Cursor)
-		if err != nil || json.Unmarshal(encoded, &q.Before) != nil {
-			return nil, invalid("the cursor is not one of ours")
-		}
+	if q.Before, err = parseCursor[im.ConnectionCursor](in.Cursor); err != nil {
+		return nil, err
 	}
 	rows, err := s.Journals.Connections(ctx, q)
 	if err != nil {
@@ -83,9 +79,7 @@ func (s *Server) connectionsOf(ctx context.Context, userID string, in *Connectio
 	list := ConnectionList{Connections: []ConnectionView{}}
 	if len(rows) > limit {
 		rows = rows[:limit]
-		last := im.ConnectionCursor{OnlineAtMs: rows[limit-1].OnlineAtMs, SessionID: rows[limit-1].SessionID}
-		encoded, _ := json.Marshal(last) //nolint:errchkjson // a number and a string
-		list.Next = base64URL.EncodeToString(encoded)
+		list.Next = cursorText(im.ConnectionCursor{OnlineAtMs: rows[limit-1].OnlineAtMs, SessionID: rows[limit-1].SessionID})
 	}
 	for i := range rows {
 		list.Connections = append(list.Connections, s.connectionOf(&rows[i]))

@@ -129,8 +129,9 @@ type Broadcasts interface {
 	// RunningBroadcasts returns those that are running, in any order, without their content
 	// and users, which may be large.
 	RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error)
-	// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
-	LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error)
+	// LatestBroadcasts returns up to limit broadcasts behind a place, the newest first,
+	// likewise.
+	LatestBroadcasts(ctx context.Context, from im.BroadcastCursor, limit int) ([]im.Broadcast, error)
 	// RaiseBroadcast raises a broadcast's progress, each column only if it is higher.
 	// Doing it twice, or late, changes nothing.
 	RaiseBroadcast(ctx context.Context, id string, progress im.BroadcastProgress) error

@@ -55,11 +55,19 @@ func (s *Store) RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error) {
 	return s.findBroadcasts(ctx, query{filter: bson.D{{Key: "due", Value: true}}})
 }
 
-// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
-func (s *Store) LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error) {
-	return s.findBroadcasts(ctx, query{
-		filter: bson.D{{Key: "created_ms", Value: bson.D{{Key: "$gt", Value: 0}}}}, sort: descending("created_ms"), limit: limit,
-	})
+// LatestBroadcasts returns up to limit broadcasts behind a place, the newest first, likewise.
+func (s *Store) LatestBroadcasts(ctx context.Context, from im.BroadcastCursor, limit int) (all []im.Broadcast, err error) {
+	for _, part := range newestBehind("created_ms", from.CreatedAtMs, "_id", from.ID) {
+		if len(all) < limit {
+			var more []im.Broadcast
+			more, err = s.findBroadcasts(ctx, query{filter: part.within, sort: part.sort, limit: limit - len(all)})
+			all = append(all, more...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func (s *Store) findBroadcasts(ctx context.Context, q query) ([]im.Broadcast, error) {

@@ -181,7 +181,10 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 		},
 		"Broadcast":         func(ctx context.Context) error { _, err := s.Broadcast(ctx, "b"); return err },
 		"RunningBroadcasts": func(ctx context.Context) error { _, err := s.RunningBroadcasts(ctx); return err },
-		"LatestBroadcasts":  func(ctx context.Context) error { _, err := s.LatestBroadcasts(ctx, 5); return err },
+		"LatestBroadcasts": func(ctx context.Context) error {
+			_, err := s.LatestBroadcasts(ctx, im.BroadcastCursor{CreatedAtMs: 3, ID: "b"}, 5)
+			return err
+		},
 		"RaiseBroadcast": func(ctx context.Context) error {
 			return s.RaiseBroadcast(ctx, "b", im.BroadcastProgress{State: im.BroadcastDone, Sent: 1})
 		},

@@ -50,7 +50,7 @@ func (c *collections) indexes() []index {
 		{in: c.progress, name: "at", keys: ascending("user_id", "at_ms")},
 		{in: c.quarantine, name: "at", keys: ascending("at_ms", "_id")},
 		{in: c.broadcasts, name: "due", keys: ascending("due"), only: "due"},
-		{in: c.broadcasts, name: "created", keys: ascending("created_ms")},
+		{in: c.broadcasts, name: "newest", keys: ascending("created_ms", "_id")},
 		{in: c.terms, name: "term", keys: ascending("partition", "term"), unique: true},
 	}
 }

@@ -125,19 +125,25 @@ func (s *Store) RecordConnections(ctx context.Context, connections []im.Connecti
 	return wrap("record connections", s.raise(ctx, s.connections, models))
 }
 
-// Connections returns connections of a user, the newest first: behind a place first those
-// that began at the same time.
-func (s *Store) Connections(ctx context.Context, q im.ConnectionQuery) (connections []im.Connection, err error) {
-	type part struct{ within, sort bson.D }
-	newest := descending("online_at_ms", "session_id")
-	parts := []part{{nil, newest}}
-	if b := q.Before; b != (im.ConnectionCursor{}) {
-		parts = []part{
-			{bson.D{{Key: "online_at_ms", Value: b.OnlineAtMs}, {Key: "session_id", Value: bson.D{{Key: "$lt", Value: b.SessionID}}}}, descending("session_id")},
-			{bson.D{{Key: "online_at_ms", Value: bson.D{{Key: "$lt", Value: b.OnlineAtMs}}}}, newest},
-		}
+// part is one of the queries that a page is read by, with what they have in common left out.
+type part struct{ within, sort bson.D }
+
+// newestBehind is what reads a page of rows, the newest first, behind a place (0 and "" = from
+// the newest on): first those of the same time. As one query an index would not bound it.
+func newestBehind(timeField string, atMs int64, idField, id string) []part {
+	newest := descending(timeField, idField)
+	if atMs == 0 && id == "" {
+		return []part{{bson.D{{Key: timeField, Value: bson.D{{Key: "$gt", Value: int64(0)}}}}, newest}}
 	}
-	for _, of := range parts {
+	return []part{
+		{bson.D{{Key: timeField, Value: atMs}, {Key: idField, Value: bson.D{{Key: "$lt", Value: id}}}}, descending(idField)},
+		{bson.D{{Key: timeField, Value: bson.D{{Key: "$lt", Value: atMs}}}}, newest},
+	}
+}
+
+// Connections returns connections of a user, the newest first.
+func (s *Store) Connections(ctx context.Context, q im.ConnectionQuery) (connections []im.Connection, err error) {
+	for _, of := range newestBehind("online_at_ms", q.Before.OnlineAtMs, "session_id", q.Before.SessionID) {
 		missing := q.Limit - len(connections)
 		if missing <= 0 {
 			break

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/im-transfer/im"
@@ -15,6 +16,7 @@ CREATE TABLE IF NOT EXISTS broadcasts (
 	users TEXT NOT NULL, sender TEXT NOT NULL, content BLOB, per_second INTEGER NOT NULL, priority INTEGER NOT NULL,
 	created_ms INTEGER NOT NULL, state INTEGER NOT NULL, cursor TEXT NOT NULL, sent INTEGER NOT NULL, refused INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS broadcasts_running ON broadcasts (place) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS broadcasts_newest ON broadcasts (created_ms, id);
 `
 
 const (
@@ -76,9 +78,13 @@ func (s *Store) RunningBroadcasts(ctx context.Context) ([]im.Broadcast, error) {
 	return s.broadcasts(ctx, selectBroadcasts+"WHERE state = 0 ORDER BY place")
 }
 
-// LatestBroadcasts returns up to limit broadcasts, the newest first, likewise.
-func (s *Store) LatestBroadcasts(ctx context.Context, limit int) ([]im.Broadcast, error) {
-	return s.broadcasts(ctx, selectBroadcasts+"ORDER BY place DESC LIMIT ?", int64(limit))
+// LatestBroadcasts returns up to limit broadcasts behind a place, the newest first, likewise.
+func (s *Store) LatestBroadcasts(ctx context.Context, from im.BroadcastCursor, limit int) ([]im.Broadcast, error) {
+	if from == (im.BroadcastCursor{}) {
+		from.CreatedAtMs = math.MaxInt64
+	}
+	return s.broadcasts(ctx, selectBroadcasts+"WHERE (created_ms, id) < (?, ?) ORDER BY created_ms DESC, id DESC LIMIT ?",
+		from.CreatedAtMs, from.ID, int64(limit))
 }
 
 // RaiseBroadcast raises a broadcast's progress, each column only if it is higher.

@@ -72,9 +72,26 @@ func broadcastLists(t *testing.T, s StoreUnderTest) {
 	ids := broadcastIDs(running)
 	slices.Sort(ids)
 	equal(t, "running", ids, []string{"b1", "b4"})
-	latest, err := s.LatestBroadcasts(background(), 3)
+	same := broadcastOf(4)
+	same.ID = "b5" // of the same time
+	must(t, s.InsertBroadcast(background(), same))
+	latest, err := s.LatestBroadcasts(background(), im.BroadcastCursor{}, 4)
 	must(t, err)
-	equal(t, "latest", broadcastIDs(latest), []string{"b4", "b3", "b2"})
+	equal(t, "latest", broadcastIDs(latest), []string{"b5", "b4", "b3", "b2"})
+	for limit := 1; limit <= 3; limit++ {
+		var walked []string
+		for from := (im.BroadcastCursor{}); ; {
+			page, err := s.LatestBroadcasts(background(), from, limit)
+			must(t, err)
+			walked = append(walked, broadcastIDs(page)...)
+			if len(page) < limit {
+				break
+			}
+			from = im.BroadcastCursor{CreatedAtMs: page[limit-1].CreatedAtMs, ID: page[limit-1].ID}
+		}
+		equal(t, "pages", walked, []string{"b5", "b4", "b3", "b2", "b1"})
+	}
+	latest = latest[1:]
 	bare := broadcastOf(4)
 	bare.UserIDs, bare.Content = nil, nil
 	equal(t, "what a list tells", latest[0], bare)
