@@ -1,5 +1,7 @@
 package im
 
+import "hash/fnv"
+
 // Limits of devices.
 const (
 	MaxDeviceNameBytes   = 128
@@ -18,4 +20,21 @@ type Push struct {
 type DeviceChange struct {
 	Name *string
 	Push *Push
+}
+
+// DeviceKey names a device.
+type DeviceKey struct {
+	UserID   string
+	DeviceID string
+}
+
+// Grant is a short form of a refresh family, for those who only ask whether it is still the
+// same; 0 for none. It is the FNV-1a hash of 64 bits.
+func Grant(family string) uint64 {
+	if family == "" {
+		return 0
+	}
+	hash := fnv.New64a()
+	hash.Write([]byte(family))
+	return max(hash.Sum64(), 1)
 }

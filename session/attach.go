@@ -159,7 +159,7 @@ func (s *Session) follow(p *partition) {
 func (s *Session) attachTo(owner *stream) {
 	attach := &imv1.Attach{Session: s.number, UserId: s.user, DeviceId: s.device, Platform: s.platform, Shown: s.shown}
 	if s.attached {
-		attach.Generation = &imv1.Generation{Term: s.term, Counter: s.place}
+		attach.Generation, attach.Grant = &imv1.Generation{Term: s.term, Counter: s.place}, s.grant
 	}
 	owner.attach(attach)
 	if s.told > 0 {

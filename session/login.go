@@ -139,7 +139,7 @@ func (s *Session) accept(reply *imv1.LoginReply) {
 	s.epoch = link.intern(reply.InboxEpoch)
 	s.number = link.newNumber(reply.UserId)
 	s.cursor, s.base, s.head = reply.ResumeFrom, reply.ResumeFrom, reply.Head
-	s.expires = s.expiry(reply.ExpiresAtMs)
+	s.expires, s.grant = s.expiry(reply.ExpiresAtMs), reply.Grant
 }
 
 // expiry is when a token ends by the hub's clock, 0 = never. A later step of the
@@ -193,6 +193,6 @@ func (s *Session) renew(seq int32, auth *imv1.Auth) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expires = s.expiry(reply.ExpiresAtMs)
+	s.expires, s.grant = s.expiry(reply.ExpiresAtMs), reply.Grant
 	s.put(wire.OpAuthReply, seq, s.authReply(false))
 }

@@ -49,13 +49,14 @@ type Session struct {
 	readBy  time.Duration // the read deadline that is set, never too late; 0 = none; see deadline.go
 	writeBy time.Duration // the write deadline that is set
 
-	cursor  int64 // last inbox seq written to the device
-	base    int64 // highest of resume_from and acked: the window counts from here
-	head    int64 // highest inbox seq known
-	acked   int64 // the device's cursor as far as it is known; 0 = not
-	told    int64 // highest seq that this connection acked
-	written int64 // what the owner knows to be written to the device and was not acked then
-	sinceMs int64 // when it began, for the journal; 0 = it has not
+	cursor  int64  // last inbox seq written to the device
+	base    int64  // highest of resume_from and acked: the window counts from here
+	head    int64  // highest inbox seq known
+	acked   int64  // the device's cursor as far as it is known; 0 = not
+	told    int64  // highest seq that this connection acked
+	written int64  // what the owner knows to be written to the device and was not acked then
+	grant   uint64 // stands for the sign-in of its token
+	sinceMs int64  // when it began, for the journal; 0 = it has not
 
 	watches *watching // nil = nobody
 

@@ -15,7 +15,7 @@ type durableAck struct {
 // protocol error: nothing there can be safe on a device. stored is that head, if it
 // has been read since the ack came; else one above our own waits for it.
 func (b *inbox) ack(from *gateway, a *imv1.Acked, stored int64) {
-	user := b.known(a.UserId, true)
+	user := b.known(a.UserId)
 	if user == nil || a.Seq > user.head && stored == notRead {
 		b.waitToAck(from, a)
 		return

@@ -2,9 +2,7 @@ package transfer
 
 import (
 	"cmp"
-	"maps"
 	"slices"
-	"time"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -62,16 +60,18 @@ func (b *inbox) handlePresence(c controls) {
 	}
 }
 
-// attach makes a session known and closes those that it replaces.
+// attach makes a session known, once its user is and it is held against its device's row if
+// it was attached before.
 func (b *inbox) attach(from *gateway, a *imv1.Attach) {
-	user := b.known(a.UserId, true)
-	if user == nil {
-		b.waitToAttach(from, a)
+	if user := b.known(a.UserId); user != nil && a.Generation == nil {
+		b.join(user, from, a)
 		return
 	}
-	if b.kickedBefore(from, a) {
-		return
-	}
+	b.waitToAttach(from, a)
+}
+
+// join makes a session known and closes those that it replaces.
+func (b *inbox) join(user *inboxUser, from *gateway, a *imv1.Attach) {
 	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform, shown: a.Shown}
 	if a.Generation != nil {
 		session.term, session.counter = a.Generation.Term, a.Generation.Counter
@@ -91,10 +91,10 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 	b.closeOlder(user, session)
 }
 
-// waitToAttach keeps an attach, the newest of its session, until its user has been
-// loaded.
+// waitToAttach keeps an attach, the newest of its session, until the store has been asked
+// about its user or device.
 func (b *inbox) waitToAttach(from *gateway, a *imv1.Attach) {
-	w := b.want(a.UserId, b.users[a.UserId] == nil, true)
+	w := b.want(a.UserId, b.users[a.UserId] == nil, b.known(a.UserId) == nil)
 	w.attaches = slices.DeleteFunc(w.attaches, func(old asked[*imv1.Attach]) bool {
 		return old.from.id == from.id && old.what.Session == a.Session
 	})
@@ -180,49 +180,20 @@ func (b *inbox) dropGateway(gone *gateway) {
 	}
 }
 
-// keepKicks is how long a kick is remembered for sessions that were not attached
-// when it came: longer than a gateway stays cut from the owner.
-const keepKicks = time.Hour
-
-// kickMark is a kick: it closes every session of a generation up to the newest
-// one given before it.
-type kickMark struct {
-	term, counter int64
-	at            time.Time
-	request       *imv1.KickRequest
-}
-
-// rememberKick notes a kick, for a gateway whose stream is broken just now, or
-// that has not attached its sessions to this owner yet, will do so later.
-func (b *inbox) rememberKick(request *imv1.KickRequest) {
-	now := time.Now()
-	maps.DeleteFunc(b.kicks, func(_ cursorKey, m kickMark) bool { return now.Sub(m.at) > keepKicks })
-	if b.kicks == nil {
-		b.kicks = map[cursorKey]kickMark{}
-	}
-	b.kicks[cursorKey{request.UserId, request.DeviceId}] = kickMark{b.term, b.counter, now, request}
-}
-
-// kickedBefore closes a session that attaches again after the kick it was meant
-// by; one that was attached for the first time later stays.
-func (b *inbox) kickedBefore(from *gateway, a *imv1.Attach) bool {
-	if a.Generation == nil || len(b.kicks) == 0 {
+// signedOut closes a session that attaches again if its device has been signed out, or in
+// anew, since: while its gateway was cut from the owner, or before there was this owner, a
+// kick did not find it. Gateways that are older give no grant.
+func (b *inbox) signedOut(l *load, from *gateway, a *imv1.Attach) bool {
+	if a.Generation == nil || a.Grant == 0 || a.Grant == im.Grant(l.families[im.DeviceKey{UserID: a.UserId, DeviceID: a.DeviceId}]) {
 		return false
 	}
-	for _, device := range []string{a.DeviceId, ""} { // "" = all of the user's
-		m, ok := b.kicks[cursorKey{a.UserId, device}]
-		if ok && cmp.Or(cmp.Compare(a.Generation.Term, m.term), cmp.Compare(a.Generation.Counter, m.counter)) <= 0 {
-			from.kick(&imv1.Kicked{Session: a.Session, Code: m.request.Code, Reason: m.request.Reason})
-			return true
-		}
-	}
-	return false
+	from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.Revoked), Reason: "the device was signed out"})
+	return true
 }
 
 // kick closes live sessions of a user, those that wait to attach among them: of one
 // device, or all.
 func (b *inbox) kick(request *imv1.KickRequest) int32 {
-	b.rememberKick(request)
 	closed := int32(0)
 	kicked := func(g *gateway, session uint64, device string) bool {
 		if request.DeviceId != "" && request.DeviceId != device {

@@ -30,7 +30,6 @@ type inbox struct {
 
 	users   map[string]*inboxUser
 	counter int64 // of generations given in this term
-	kicks   map[cursorKey]kickMark
 
 	waits   map[string]*waiting // by user, for loads to come
 	order   []string            // of waits, the oldest first

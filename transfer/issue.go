@@ -107,7 +107,7 @@ func (b *inbox) takeDelivered(r *round) {
 			b.arm(time.Millisecond)
 			break
 		}
-		user := b.known(id, true)
+		user := b.known(id)
 		if user == nil {
 			b.want(id, b.users[id] == nil, true)
 			b.arm(b.server.config.ReceiptEvery)

@@ -1,7 +1,6 @@
 package transfer_test
 
 import (
-	"context"
 	"strconv"
 	"testing"
 
@@ -12,27 +11,89 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// A session whose stream was broken, or whose owner changed, while its device was
-// kicked does not come back by attaching again; one that logs in anew does.
-func TestAKickReachesWhoIsAboutToAttachAgain(t *testing.T) {
-	w := start(t)
-	w.users("alice")
-	g := w.gate()
-	before := g.attach(1, "alice", "d1")
-	w.restart()
-	g = w.gate()
-	_, err := imv1.NewTransferClient(w.conn).Kick(context.Background(), &imv1.KickRequest{UserId: "alice", DeviceId: "d1", Code: string(im.Revoked)})
-	must(t, err)
-	g.up(&imv1.ToTransfer{Attaches: []*imv1.Attach{{
-		Session: 1, UserId: "alice", DeviceId: "d1", Platform: "web", Generation: before.Generation,
-	}}})
-	if k := recv(t, g.kicks); k.Session != 1 || k.Code != string(im.Revoked) {
-		t.Errorf("the session that was to be closed: %v", k)
+// attachAgain is what a gateway says of a session that was attached before.
+func attachAgain(session uint64, user, family string, before *imv1.Attached) *imv1.ToTransfer {
+	return &imv1.ToTransfer{Attaches: []*imv1.Attach{{
+		Session: session, UserId: user, DeviceId: "d1", Platform: "web", Generation: before.Generation, Grant: im.Grant(family),
+	}}}
+}
+
+// A session whose gateway was cut from the owner while its device was signed out does not
+// come back, whether the owner is the one that the kick was for or one after it, who knows
+// of none; nor does one whose device has signed in anew. Others come back.
+func TestWhoIsSignedOutDoesNotAttachAgain(t *testing.T) {
+	for _, successor := range []bool{false, true} {
+		t.Run(map[bool]string{false: "the same owner", true: "the next owner"}[successor], func(t *testing.T) {
+			w := start(t)
+			w.users("alice", "bob", "carol")
+			g := w.gate()
+			out, anew, stays := g.attach(1, "alice", "d1"), g.attach(2, "bob", "d1"), g.attach(3, "carol", "d1")
+			g.close()
+			must(t, w.db.SignOut(t.Context(), "alice", "d1", "f"))
+			must(t, w.db.PutDevice(t.Context(), im.Device{UserID: "bob", DeviceID: "d1", Platform: "web", Family: "g"}))
+			_, err := imv1.NewTransferClient(w.conn).Kick(t.Context(), &imv1.KickRequest{UserId: "alice", DeviceId: "d1", Code: string(im.Revoked)})
+			must(t, err)
+			if successor {
+				w.restart()
+			}
+			g = w.gate()
+			g.up(attachAgain(1, "alice", "f", out))
+			g.up(attachAgain(2, "bob", "f", anew))
+			g.up(attachAgain(3, "carol", "f", stays))
+			for closed := map[uint64]bool{}; len(closed) < 2; {
+				k := recv(t, g.kicks)
+				if k.Code != string(im.Revoked) || k.Session == 3 || closed[k.Session] {
+					t.Fatalf("kicked %v", k)
+				}
+				closed[k.Session] = true
+			}
+			if a := recv(t, g.attached); a.Session != 3 || a.Generation.Term != stays.Generation.Term || a.Generation.Counter != stays.Generation.Counter {
+				t.Errorf("attached %v, want carol's as before: %v", a, stays)
+			}
+			g.attach(4, "alice", "d1")
+			g.attach(5, "alice", "d1")
+			if k := recv(t, g.kicks); k.Session != 4 || k.Code != string(im.Superseded) {
+				t.Errorf("kicked %v, want the session that a newer one has superseded", k)
+			}
+		})
 	}
-	g.attach(2, "alice", "d1")
-	g.attach(3, "alice", "d1")
-	if k := recv(t, g.kicks); k.Session != 2 || k.Code != string(im.Superseded) {
-		t.Errorf("kicked %v, want the session that a newer one has superseded", k)
+}
+
+// A session that attaches again waits for the store, where a kick finds it, and another
+// attach of its own takes its place; who comes for the first time does not wait for it.
+func TestWhoAttachesAgainWaitsForTheStore(t *testing.T) {
+	w, store := outage(t, true)
+	w.users("alice", "bob")
+	g := w.gate()
+	alice, bob := g.attach(1, "alice", "d1"), g.attach(2, "bob", "d1")
+	store.Away("Families")
+	g.up(attachAgain(1, "alice", "f", alice))
+	<-store.Waits("Families")
+	g.up(attachAgain(2, "bob", "f", bob))
+	g.up(attachAgain(2, "bob", "f", bob))
+	g.up(&imv1.ToTransfer{Attaches: []*imv1.Attach{{Session: 3, UserId: "bob", DeviceId: "d2", Platform: "ios"}}})
+	if a := recv(t, g.attached); a.Session != 3 {
+		t.Fatalf("attached %v", a)
+	}
+	reply, err := imv1.NewTransferClient(w.conn).Kick(t.Context(), &imv1.KickRequest{UserId: "alice", DeviceId: "d1", Code: string(im.Revoked)})
+	must(t, err)
+	if reply.Closed == 0 {
+		t.Error("nothing was closed")
+	}
+	if k := recv(t, g.kicks); k.Session != 1 || k.Code != string(im.Revoked) {
+		t.Errorf("kicked %v", k)
+	}
+	store.Back()
+	if a := recv(t, g.attached); a.Session != 2 {
+		t.Errorf("attached %v, want bob's again", a)
+	}
+	g.send("alice", text("bob", "m1", "", "hello"))
+	for seen := map[uint64]bool{}; len(seen) < 2; {
+		p := recv(t, g.pushes)
+		if p.session == 1 || seen[p.session] {
+			t.Errorf("pushed to %d", p.session)
+		}
+		seen[p.session] = true
 	}
 }
 

@@ -39,13 +39,15 @@ type waiting struct {
 // load reads users from the store, beside the partition's goroutine, which alone
 // has the rest of it.
 type load struct {
-	order   []string
-	waits   map[string]*waiting
-	heads   []string // users whose head is to be read
-	cursors []string
-	found   []im.InboxHead // of heads
-	rows    []im.Cursor    // of cursors
-	err     error
+	order    []string
+	waits    map[string]*waiting
+	heads    []string // users whose head is to be read
+	cursors  []string
+	devices  []im.DeviceKey          // of sessions that attach again
+	found    []im.InboxHead          // of heads
+	rows     []im.Cursor             // of cursors
+	families map[im.DeviceKey]string // of devices
+	err      error
 }
 
 // want has a user loaded, and returns what waits for that.
@@ -70,9 +72,9 @@ func (b *inbox) wantFirst(ids []string) {
 	b.order = append(slices.Clone(ids), behind...)
 }
 
-// known returns a user who is in memory, with the cursors if they are asked for.
-func (b *inbox) known(id string, cursors bool) *inboxUser {
-	if user := b.users[id]; user != nil && (!cursors || user.cursors != nil) {
+// known returns a user who is in memory with the cursors.
+func (b *inbox) known(id string) *inboxUser {
+	if user := b.users[id]; user != nil && user.cursors != nil {
 		return user
 	}
 	return nil
@@ -112,6 +114,11 @@ func (l *load) add(id string, w *waiting) {
 	if w.cursors {
 		l.cursors = append(l.cursors, id)
 	}
+	for _, a := range w.attaches {
+		if a.what.Generation != nil {
+			l.devices = append(l.devices, im.DeviceKey{UserID: a.what.UserId, DeviceID: a.what.DeviceId})
+		}
+	}
 }
 
 func (l *load) read(ctx context.Context, store Store) (err error) {
@@ -123,6 +130,16 @@ func (l *load) read(ctx context.Context, store Store) (err error) {
 	if len(l.cursors) > 0 {
 		if l.rows, err = store.Cursors(ctx, l.cursors); err != nil {
 			return fmt.Errorf("load cursors: %w", err)
+		}
+	}
+	if len(l.devices) > 0 {
+		families, err := store.Families(ctx, l.devices)
+		if err != nil {
+			return fmt.Errorf("load families: %w", err)
+		}
+		l.families = make(map[im.DeviceKey]string, len(families))
+		for i, device := range l.devices {
+			l.families[device] = families[i]
 		}
 	}
 	return nil
@@ -152,10 +169,10 @@ func (b *inbox) settle(l *load) error {
 		if !ok {
 			head = notRead
 		}
-		b.resume(l.waits[id], head)
+		b.resume(l, l.waits[id], head)
 		if w := b.waits[id]; w != nil {
 			delete(b.waits, id)
-			b.resume(w, notRead)
+			b.resume(nil, w, notRead)
 		}
 	}
 	return nil
@@ -179,10 +196,16 @@ func (b *inbox) takeCursorRows(l *load) {
 const notRead = -1
 
 // resume does what waited for a user, in the order of a stream message. stored is
-// the head as it was read since it came, or notRead.
-func (b *inbox) resume(w *waiting, stored int64) {
+// the head as it was read since it came, or notRead; l is the load that was for it, nil for
+// what came during another.
+func (b *inbox) resume(l *load, w *waiting, stored int64) {
 	for _, a := range w.attaches {
-		b.attach(a.from, a.what)
+		switch {
+		case l == nil:
+			b.attach(a.from, a.what)
+		case !b.signedOut(l, a.from, a.what):
+			b.join(b.users[a.what.UserId], a.from, a.what)
+		}
 	}
 	for _, a := range w.acks {
 		if a.what.Request != 0 {

@@ -48,7 +48,7 @@ func (s *Server) login(ctx context.Context, r *imv1.LoginRequest) (*imv1.LoginRe
 	}
 	reply := &imv1.LoginReply{
 		UserId: claims.UserID, DeviceId: claims.DeviceID, Platform: claims.Platform,
-		InboxEpoch: s.info.InboxEpoch, ExpiresAtMs: claims.ExpiresAtMs, Head: state.Head,
+		InboxEpoch: s.info.InboxEpoch, ExpiresAtMs: claims.ExpiresAtMs, Head: state.Head, Grant: im.Grant(claims.Family),
 	}
 	if r.Renew {
 		return reply, nil

@@ -219,7 +219,7 @@ func (g *modelGateway) owned(l *line, o *imv1.Ownership) {
 func (g *modelGateway) attach(p *phone) {
 	g.toOwner(p, &imv1.ToTransfer{
 		Attaches: []*imv1.Attach{{
-			Session: p.session, UserId: p.user, DeviceId: p.device, Platform: p.platform, Generation: p.generation,
+			Session: p.session, UserId: p.user, DeviceId: p.device, Platform: p.platform, Generation: p.generation, Grant: im.Grant("f"),
 		}},
 		Acks: []*imv1.Acked{{Session: p.session, UserId: p.user, DeviceId: p.device, Seq: p.told}},
 	})

@@ -160,11 +160,14 @@ type TermStore interface {
 	InsertTerm(ctx context.Context, term im.Term) error
 }
 
-// LoginStore is what Login reads.
+// LoginStore is what Login reads, and what sessions that attach again are held against.
 type LoginStore interface {
 	// LoginState returns everything about a user's device; im.ErrNotFound when
 	// there is no such user or device.
 	LoginState(ctx context.Context, userID, deviceID string) (im.LoginState, error)
+	// Families returns the refresh families of devices, one for each, in the order
+	// asked; empty for one that is signed out or not there.
+	Families(ctx context.Context, devices []im.DeviceKey) ([]string, error)
 }
 
 // PackStore gives back what a queue that died with its process has forgotten.

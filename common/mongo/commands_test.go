@@ -79,8 +79,12 @@ func everyCall(t *testing.T, s *Store) map[string]func(context.Context) error {
 		"DueReceipts": func(ctx context.Context) error { _, _, err := s.DueReceipts(ctx, 0, 4); return err },
 		"Unread":      func(ctx context.Context) error { _, err := s.Unread(ctx, []im.ReadMark{mark}); return err },
 		"LastTerm":    func(ctx context.Context) error { _, err := s.LastTerm(ctx, "inbox.1"); return err },
-		"LoginState":  func(ctx context.Context) error { _, err := s.LoginState(ctx, "u", "d"); return err },
-		"DevicesOf":   func(ctx context.Context) error { _, err := s.DevicesOf(ctx, "u"); return err },
+		"Families": func(ctx context.Context) error {
+			_, err := s.Families(ctx, []im.DeviceKey{{UserID: "u", DeviceID: "d"}, {UserID: "u", DeviceID: "none"}})
+			return err
+		},
+		"LoginState": func(ctx context.Context) error { _, err := s.LoginState(ctx, "u", "d"); return err },
+		"DevicesOf":  func(ctx context.Context) error { _, err := s.DevicesOf(ctx, "u"); return err },
 		"ChangeDevice": func(ctx context.Context) error {
 			name := "phone"
 			return s.ChangeDevice(ctx, "u", "d", im.DeviceChange{Name: &name, Push: &im.Push{Provider: "p", Token: "t"}})

@@ -51,6 +51,34 @@ func (s *Store) DevicesOf(ctx context.Context, userID string) (devices []im.Devi
 	return devices, wrap("read devices", err)
 }
 
+// Families returns the refresh families of devices, one for each, in the order asked; empty
+// for one that is signed out or not there.
+func (s *Store) Families(ctx context.Context, devices []im.DeviceKey) ([]string, error) {
+	families := make([]string, len(devices))
+	if len(devices) == 0 {
+		return families, nil
+	}
+	ids := make([]string, len(devices))
+	for i, d := range devices {
+		ids[i] = deviceKey(d.UserID, d.DeviceID).id
+	}
+	rows, err := find[struct {
+		ID     string `bson:"_id"`
+		Family string `bson:"family"`
+	}](ctx, s.devices, query{filter: bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, fields: ascending("family")})
+	if err != nil {
+		return nil, wrap("read families", err)
+	}
+	found := make(map[string]string, len(rows))
+	for _, row := range rows {
+		found[row.ID] = row.Family
+	}
+	for i, id := range ids {
+		families[i] = found[id]
+	}
+	return families, nil
+}
+
 // ChangeDevice changes a device; im.ErrNotFound when there is none: devices are never
 // deleted, so one that is found first is there.
 func (s *Store) ChangeDevice(ctx context.Context, userID, deviceID string, change im.DeviceChange) error {

@@ -13,6 +13,7 @@ const (
 	deviceColumns = "platform, family, created_ms, name, push_provider, push_token"
 	selectDevice  = "SELECT " + deviceColumns + " FROM devices WHERE user = ? AND device = ?"
 	selectDevices = "SELECT " + deviceColumns + ", device FROM devices WHERE user = ?"
+	selectFamily  = "SELECT family FROM devices WHERE user = ? AND device = ?"
 	nameDevice    = "UPDATE devices SET name = ? WHERE user = ? AND device = ?"
 	pushDevice    = "UPDATE devices SET push_provider = ?, push_token = ? WHERE user = ? AND device = ?"
 	selectCursor  = "SELECT seq, receipted_seq FROM cursors WHERE user = ? AND device = ?"
@@ -179,4 +180,23 @@ func (s *Store) LoginState(ctx context.Context, userID, deviceID string) (state 
 		return loadHead(c, user, &state.InboxHead)
 	})
 	return state, err
+}
+
+// Families returns the refresh families of devices, one for each, in the order asked; empty
+// for one that is signed out or not there.
+func (s *Store) Families(ctx context.Context, devices []im.DeviceKey) ([]string, error) {
+	families := make([]string, len(devices))
+	err := s.read(ctx, "read families", func(c *conn) error {
+		for i, d := range devices {
+			user, err := s.users.key(c, d.UserID)
+			if err != nil {
+				return err
+			}
+			if _, err := c.one(selectFamily, func(r row) { families[i] = r.text(0) }, user, packID(d.DeviceID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return families, err
 }

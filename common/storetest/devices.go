@@ -14,6 +14,7 @@ var deviceTests = []testCase{
 	{"refresh race has one winner", refreshRace},
 	{"refresh generations are found", refreshGenerations},
 	{"log in with everything about them", loginState},
+	{"are held against their families, many at once", families},
 }
 
 const uuidDevice = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -176,4 +177,24 @@ func loginState(t *testing.T, s StoreUnderTest) {
 	must(t, s.CommitInbox(background(), &im.InboxCommit{Cursors: []im.Cursor{{UserID: u.ID, DeviceID: uuidDevice, Seq: 3, ReceiptedSeq: 1}}}))
 	want.Cursor.Seq, want.Cursor.ReceiptedSeq = 3, 1
 	check("with an inbox")
+}
+
+func families(t *testing.T, s StoreUnderTest) {
+	none, err := s.Families(background(), nil)
+	must(t, err)
+	equal(t, "of no devices", len(none), 0)
+	for _, name := range []string{"u", "v"} {
+		must(t, s.CreateUser(background(), user(name)))
+	}
+	u, v := user("u").ID, user("v").ID
+	must(t, s.PutDevice(background(), im.Device{UserID: u, DeviceID: uuidDevice, Platform: "web", Family: "f"}))
+	must(t, s.PutDevice(background(), im.Device{UserID: u, DeviceID: "d", Platform: "web", Family: "g"}))
+	must(t, s.PutDevice(background(), im.Device{UserID: v, DeviceID: "d", Platform: "web", Family: "h"}))
+	must(t, s.SignOut(background(), u, "d", "g"))
+	got, err := s.Families(background(), []im.DeviceKey{
+		{UserID: v, DeviceID: "d"}, {UserID: u, DeviceID: "d"}, {UserID: v, DeviceID: uuidDevice},
+		{UserID: "nobody", DeviceID: "d"}, {UserID: u, DeviceID: uuidDevice}, {UserID: v, DeviceID: "d"},
+	})
+	must(t, err)
+	equal(t, "families", got, []string{"h", "", "", "", "f", "h"})
 }

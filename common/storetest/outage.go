@@ -306,6 +306,11 @@ func (o *Outage) LoginState(ctx context.Context, userID, deviceID string) (im.Lo
 	return through(ctx, o, "LoginState", func() (im.LoginState, error) { return o.store.LoginState(ctx, userID, deviceID) })
 }
 
+// Families is the store's.
+func (o *Outage) Families(ctx context.Context, devices []im.DeviceKey) ([]string, error) {
+	return through(ctx, o, "Families", func() ([]string, error) { return o.store.Families(ctx, devices) })
+}
+
 // PendingPacks is the store's.
 func (o *Outage) PendingPacks(ctx context.Context) ([]im.Pack, error) {
 	return through(ctx, o, "PendingPacks", func() ([]im.Pack, error) { return o.store.PendingPacks(ctx) })

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
@@ -30,7 +31,7 @@ func (c *Cluster) login(r *imv1.LoginRequest) *imv1.LoginReply {
 	case parts[1] != r.Auth.DeviceId || parts[2] != r.Auth.Platform:
 		return &imv1.LoginReply{Error: &imv1.Error{Code: "forbidden", Message: "another device or platform"}}
 	}
-	reply := &imv1.LoginReply{UserId: parts[0], DeviceId: parts[1], Platform: parts[2]}
+	reply := &imv1.LoginReply{UserId: parts[0], DeviceId: parts[1], Platform: parts[2], Grant: im.Grant(parts[1])}
 	fmt.Sscan(parts[3], &reply.ExpiresAtMs) //nolint:errcheck // Token's
 	c.mu.Lock()
 	defer c.mu.Unlock()

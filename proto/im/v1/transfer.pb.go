@@ -1095,7 +1095,10 @@ type Attach struct {
 	// Left out at the first attach of a session; as given by Attached later.
 	Generation *Generation `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// As Shown has said before.
-	Shown         bool `protobuf:"varint,10,opt,name=shown,proto3" json:"shown,omitempty"`
+	Shown bool `protobuf:"varint,10,opt,name=shown,proto3" json:"shown,omitempty"`
+	// With a generation: as LoginReply gave it. A session whose device has been signed
+	// out since is kicked instead.
+	Grant         uint64 `protobuf:"fixed64,11,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1170,6 +1173,13 @@ func (x *Attach) GetShown() bool {
 		return x.Shown
 	}
 	return false
+}
+
+func (x *Attach) GetGrant() uint64 {
+	if x != nil {
+		return x.Grant
+	}
+	return 0
 }
 
 // Attached answers an Attach. From then on every newer entry is pushed.
@@ -2025,8 +2035,10 @@ type LoginReply struct {
 	TooLong    bool   `protobuf:"varint,6,opt,name=too_long,json=tooLong,proto3" json:"too_long,omitempty"`
 	InboxEpoch string `protobuf:"bytes,7,opt,name=inbox_epoch,json=inboxEpoch,proto3" json:"inbox_epoch,omitempty"`
 	// When the token ends.
-	ExpiresAtMs   int64 `protobuf:"varint,8,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
-	Head          int64 `protobuf:"varint,9,opt,name=head,proto3" json:"head,omitempty"`
+	ExpiresAtMs int64 `protobuf:"varint,8,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
+	Head        int64 `protobuf:"varint,9,opt,name=head,proto3" json:"head,omitempty"`
+	// Stands for the sign-in that the token came from.
+	Grant         uint64 `protobuf:"fixed64,10,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2120,6 +2132,13 @@ func (x *LoginReply) GetExpiresAtMs() int64 {
 func (x *LoginReply) GetHead() int64 {
 	if x != nil {
 		return x.Head
+	}
+	return 0
+}
+
+func (x *LoginReply) GetGrant() uint64 {
+	if x != nil {
+		return x.Grant
 	}
 	return 0
 }
@@ -3896,7 +3915,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\n" +
 	"Generation\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x18\n" +
-	"\acounter\x18\x02 \x01(\x03R\acounter\"\xbd\x01\n" +
+	"\acounter\x18\x02 \x01(\x03R\acounter\"\xd3\x01\n" +
 	"\x06Attach\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1b\n" +
@@ -3906,7 +3925,8 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"generation\x18\x05 \x01(\v2\x11.im.v1.GenerationR\n" +
 	"generation\x12\x14\n" +
 	"\x05shown\x18\n" +
-	" \x01(\bR\x05shown\"\x81\x01\n" +
+	" \x01(\bR\x05shown\x12\x14\n" +
+	"\x05grant\x18\v \x01(\x06R\x05grant\"\x81\x01\n" +
 	"\bAttached\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\x03R\x04head\x121\n" +
@@ -3965,7 +3985,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\fLoginRequest\x12\x1f\n" +
 	"\x04auth\x18\x01 \x01(\v2\v.im.v1.AuthR\x04auth\x12\x16\n" +
 	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x14\n" +
-	"\x05renew\x18\x03 \x01(\bR\x05renew\"\x97\x02\n" +
+	"\x05renew\x18\x03 \x01(\bR\x05renew\"\xad\x02\n" +
 	"\n" +
 	"LoginReply\x12\"\n" +
 	"\x05error\x18\x01 \x01(\v2\f.im.v1.ErrorR\x05error\x12\x17\n" +
@@ -3978,7 +3998,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\vinbox_epoch\x18\a \x01(\tR\n" +
 	"inboxEpoch\x12\"\n" +
 	"\rexpires_at_ms\x18\b \x01(\x03R\vexpiresAtMs\x12\x12\n" +
-	"\x04head\x18\t \x01(\x03R\x04head\"\xbc\x01\n" +
+	"\x04head\x18\t \x01(\x03R\x04head\x12\x14\n" +
+	"\x05grant\x18\n" +
+	" \x01(\x06R\x05grant\"\xbc\x01\n" +
 	"\vPullRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x19\n" +

@@ -5,6 +5,7 @@
 package imv1
 
 import (
+	binary "encoding/binary"
 	fmt "fmt"
 	protohelpers "github.com/planetscale/vtprotobuf/protohelpers"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1103,6 +1104,12 @@ func (m *Attach) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Grant != 0 {
+		i -= 8
+		binary.LittleEndian.PutUint64(dAtA[i:], uint64(m.Grant))
+		i--
+		dAtA[i] = 0x59
+	}
 	if m.Shown {
 		i--
 		if m.Shown {
@@ -1953,6 +1960,12 @@ func (m *LoginReply) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Grant != 0 {
+		i -= 8
+		binary.LittleEndian.PutUint64(dAtA[i:], uint64(m.Grant))
+		i--
+		dAtA[i] = 0x51
 	}
 	if m.Head != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Head))
@@ -4000,6 +4013,9 @@ func (m *Attach) SizeVT() (n int) {
 	if m.Shown {
 		n += 2
 	}
+	if m.Grant != 0 {
+		n += 9
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -4379,6 +4395,9 @@ func (m *LoginReply) SizeVT() (n int) {
 	}
 	if m.Head != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Head))
+	}
+	if m.Grant != 0 {
+		n += 9
 	}
 	n += len(m.unknownFields)
 	return n
@@ -7735,6 +7754,16 @@ func (m *Attach) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Shown = bool(v != 0)
+		case 11:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Grant", wireType)
+			}
+			m.Grant = 0
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Grant = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -9685,6 +9714,16 @@ func (m *LoginReply) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 10:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Grant", wireType)
+			}
+			m.Grant = 0
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Grant = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
