@@ -9,10 +9,15 @@ import (
 const (
 	// firstAllowed is how many publishes a new session may have unanswered.
 	firstAllowed = 16
+	// late is the time after which an answer shows that there is too much already. It is
+	// not shorter because the less each of many sessions has unanswered the more frames,
+	// commits and refusals a message costs: ADR 16.
+	late = 5 * time.Second
 	// promptly is the time within which an answer shows that there is room for more.
-	promptly = time.Second
-	// late is the time after which an answer shows that there is too much already.
-	late = 2 * time.Second
+	promptly = late / 2
+	// stalled is the time after which it counts that nothing is answered at all, and for
+	// which a publish waits for room.
+	stalled = 2 * time.Second
 	// longestRetry bounds what a refused client is asked to wait, but for the spread.
 	// Answers that took long may have waited for an engine that was away, and that is
 	// back now: whoever waits for as long again is without service for that time.
@@ -27,9 +32,9 @@ const (
 // come back to the full bound when the server does. The session's mu guards it.
 type pace struct {
 	allowed uint16        // 0 = firstAllowed
-	slow    time.Duration // until then answers are taken to be late
 	cut     time.Duration // when it was last halved
 	took    time.Duration // what the last answer took
+	heard   time.Duration // when that came
 	told    time.Duration // until then the client has been asked to wait
 }
 
@@ -43,26 +48,22 @@ func (p *pace) most() int {
 // answered takes what an answer took, of a publish that went out at a time beside so
 // many others. Only who uses the room shows that there is more.
 func (p *pace) answered(at, now time.Duration, others int) {
-	p.took = now - at
-	tooLate := p.took > late
-	if p.slow = 0; tooLate {
-		p.slow = now + late
-	}
+	p.took, p.heard = now-at, now
 	switch most := p.most(); {
-	case tooLate && at >= p.cut:
+	case p.took > late && at >= p.cut:
 		p.allowed, p.cut = uint16(max(1, most/2)), now //nolint:gosec // at most maxUnanswered
 	case p.took <= promptly && 2*(others+1) >= most && most < maxUnanswered:
 		p.allowed = uint16(most + 1) //nolint:gosec // as above
 	}
 }
 
-// paceRoom is how many publishes may be unanswered now, and whether answers are late: the
-// oldest one's age counts as well, so that a server which answers nothing at all is
-// sent less and less.
+// paceRoom is how many publishes may be unanswered now, and whether answers are late: for
+// how long there has been none counts as well, so that a server which answers nothing at
+// all is sent less and less.
 func (s *Session) paceRoom(now time.Duration) (most int, behind bool) {
-	most, behind = s.pace.most(), now < s.pace.slow
+	most, behind = s.pace.most(), s.pace.took > late && now < s.pace.heard+late
 	if len(s.unanswered) > 0 {
-		periods := (now - s.unanswered[0].at) / late
+		periods := (now - max(s.unanswered[0].at, s.pace.heard)) / stalled
 		most >>= min(periods, 16)
 		behind = behind || periods > 0
 	}
@@ -74,7 +75,7 @@ func (s *Session) paceRoom(now time.Duration) (most int, behind bool) {
 // client that has been refused and comes again too early, for whom nobody waits.
 // The caller holds mu.
 func (s *Session) mayPublish(now, since time.Duration) (admission, *im.Error) {
-	a := admission{timeout: late}
+	a := admission{timeout: stalled}
 	most, behind := s.paceRoom(now)
 	if len(s.unanswered) < most {
 		behind = false
@@ -85,7 +86,7 @@ func (s *Session) mayPublish(now, since time.Duration) (admission, *im.Error) {
 			return a, errNoTransfer()
 		}
 	}
-	a.timeout = min(a.timeout, since+late-now)
+	a.timeout = min(a.timeout, since+stalled-now)
 	if behind || a.timeout <= 0 || now < s.pace.told {
 		return a, s.busy(now)
 	}

@@ -94,3 +94,28 @@ func TestASessionLetsInWhatIsAnsweredInTime(t *testing.T) {
 		}
 	})
 }
+
+// Sixteen messages on their way whose answers take three seconds are no overload: none is
+// refused.
+func TestAnswersThatTakeSecondsAreNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := sessiontest.New(t, 1)
+		cluster.OnPublish = func(*imv1.Publish) *imv1.Reply {
+			time.Sleep(200 * time.Millisecond)
+			return &imv1.Reply{What: &imv1.Reply_SendAck{SendAck: &imv1.SendAck{}}}
+		}
+		c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+		c.Login("ann", "d1")
+		const window, messages = 16, 160
+		for i := range int32(messages + window) {
+			if i >= window {
+				if r := c.Next(); r.Op != wire.OpSendAck || r.Seq != i-window {
+					t.Fatalf("received %s", r)
+				}
+			}
+			if i < messages {
+				c.Send(wire.OpSend, i, send("x"))
+			}
+		}
+	})
+}
