@@ -131,15 +131,24 @@ func (r *run) hangUp() {
 	}
 }
 
+// Each device looks at the clock every beatEvery, and they take turns: clients do not all
+// acknowledge at the same moment, and what was sent just then would wait behind that.
+const (
+	beatEvery = 100 * time.Millisecond
+	beatTurns = 50
+)
+
 // background runs the clock and the progress until the context ends; the function
 // returned waits for that.
 func (r *run) background(ctx context.Context, progress Progress) func() {
 	var group sync.WaitGroup
 	group.Go(func() {
-		every(ctx, 100*time.Millisecond, func(now time.Time) {
-			for _, d := range r.devices {
-				d.beat(now)
+		turn := 0
+		every(ctx, beatEvery/beatTurns, func(now time.Time) {
+			for i := turn; i < len(r.devices); i += beatTurns {
+				r.devices[i].beat(now)
 			}
+			turn = (turn + 1) % beatTurns
 		})
 	})
 	group.Go(func() {

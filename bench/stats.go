@@ -79,14 +79,22 @@ type stats struct {
 	delivery   *hdrhistogram.Histogram
 	login      *hdrhistogram.Histogram
 	lag        *hdrhistogram.Histogram // of an open loop's sends behind their times
-	secondAck  *hdrhistogram.Histogram
-	secondDel  *hdrhistogram.Histogram
-	before     Counts // at the last second's end
+	passing    *passing                // the second that is passing
+	spare      *passing                // second's
+	before     Counts                  // at the last second's end
 	beforeAt   time.Duration
 	series     []Second
 	reconnects map[string]int
 	phases     []phaseStats // of Overload: few
 	returns    *returns     // of Storm
+}
+
+// passing are the latencies of what was answered and delivered in one second, to one
+// percent.
+type passing struct{ ack, delivery *hdrhistogram.Histogram }
+
+func newPassing() *passing {
+	return &passing{hdrhistogram.New(1, longest, 2), hdrhistogram.New(1, longest, 2)}
 }
 
 // phaseStats are the acknowledgements of what was to be sent in a part of the run.
@@ -98,7 +106,7 @@ type phaseStats struct {
 func newStats() *stats {
 	return &stats{
 		from: -1, ack: newHistogram(), delivery: newHistogram(), login: newHistogram(), lag: newHistogram(),
-		secondAck: newHistogram(), secondDel: newHistogram(), reconnects: map[string]int{}, returns: newReturns(),
+		passing: newPassing(), spare: newPassing(), reconnects: map[string]int{}, returns: newReturns(),
 		all: Counts{Refused: map[im.Code]int{}},
 	}
 }
@@ -149,7 +157,7 @@ func (s *stats) add(t *tally) {
 	for code, n := range t.refused {
 		s.all.Refused[code] += n
 	}
-	s.record(t.acks, s.ack, s.secondAck)
+	s.record(t.acks, s.ack, s.passing.ack)
 	for _, phase := range s.phases {
 		for _, span := range t.acks {
 			if span.from >= phase.from && span.from < phase.to {
@@ -157,7 +165,7 @@ func (s *stats) add(t *tally) {
 			}
 		}
 	}
-	s.record(t.deliveries, s.delivery, s.secondDel)
+	s.record(t.deliveries, s.delivery, s.passing.delivery)
 	s.record(t.lags, s.lag, nil)
 	for _, login := range t.logins {
 		recordSpan(s.login, login)
@@ -214,23 +222,36 @@ type Second struct {
 	Warmup      bool    `json:"warmup,omitempty"`
 }
 
-// second closes the second that has passed.
+// second closes the second that has passed; one goroutine may call it. Percentiles take
+// milliseconds, for which nobody who adds may wait: that would count as the server's latency.
 func (s *stats) second(now time.Duration, memory int64) Second {
+	out, of := s.next(now, memory)
+	out.AckP50, out.AckP99 = quantile(of.ack, 50), quantile(of.ack, 99)
+	out.DeliveryP50, out.DeliveryP99 = quantile(of.delivery, 50), quantile(of.delivery, 99)
+	out.DeliveryMax = float64(of.delivery.Max()) / 1000
+	of.ack.Reset()
+	of.delivery.Reset()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spare = of
+	s.series = append(s.series, out)
+	return out
+}
+
+// next begins a second, and returns what is counted of the one before.
+func (s *stats) next(now time.Duration, memory int64) (Second, *passing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	span := (now - s.beforeAt).Seconds()
 	out := Second{
 		At: now.Seconds(), Sent: float64(s.all.Sent-s.before.Sent) / span, Acked: float64(s.all.Acked-s.before.Acked) / span,
 		Delivered: float64(s.all.Delivered-s.before.Delivered) / span, Unanswered: s.all.open(),
-		AckP50: quantile(s.secondAck, 50), AckP99: quantile(s.secondAck, 99), DeliveryP50: quantile(s.secondDel, 50),
-		DeliveryP99: quantile(s.secondDel, 99), DeliveryMax: quantile(s.secondDel, 100), Logins: s.login.TotalCount(), Memory: memory,
-		Warmup: s.from < 0 || now <= s.from,
+		Logins: s.login.TotalCount(), Memory: memory, Warmup: s.from < 0 || now <= s.from,
 	}
-	s.secondAck.Reset()
-	s.secondDel.Reset()
+	of := s.passing
+	s.passing, s.spare = s.spare, nil
 	s.before, s.beforeAt = s.all, now
-	s.series = append(s.series, out)
-	return out
+	return out, of
 }
 
 // quantile returns a percentile in milliseconds, 0 of nothing.
