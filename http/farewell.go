@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,8 +32,9 @@ func (s *Server) leaveGroups(ctx context.Context) error {
 	return im.Retry(im.Unavailable, time.Second, "others put the account into groups as fast as it leaves them")
 }
 
-// leaveThoseOfTheList goes through the list once, and says how many groups it found.
-func (s *Server) leaveThoseOfTheList(ctx context.Context) (found int, err error) {
+// leaveThoseOfTheList goes through the list once, and says how many groups it had to do
+// with: those that have been left already stay in the list for a moment.
+func (s *Server) leaveThoseOfTheList(ctx context.Context) (found int64, err error) {
 	var from im.ListCursor
 	for {
 		views, err := s.Histories.ConversationList(ctx, callerOf(ctx).UserID, from, im.MaxPage)
@@ -48,7 +50,7 @@ func (s *Server) leaveThoseOfTheList(ctx context.Context) (found int, err error)
 	}
 }
 
-func (s *Server) leaveThose(ctx context.Context, views []im.ConversationView) (found int, err error) {
+func (s *Server) leaveThose(ctx context.Context, views []im.ConversationView) (int64, error) {
 	var ids []string
 	for i := range views {
 		if views[i].Type != im.Group || !views[i].Present {
@@ -69,33 +71,41 @@ func (s *Server) leaveThose(ctx context.Context, views []im.ConversationView) (f
 	if err != nil {
 		return 0, wrap("read groups", err)
 	}
+	var found atomic.Int64
 	leaving, ctx := errgroup.WithContext(ctx)
 	leaving.SetLimit(groupsAtOnce)
 	for i := range groups {
-		leaving.Go(func() error { return s.leaveGroup(ctx, &groups[i]) })
+		leaving.Go(func() error {
+			out, err := s.leaveGroup(ctx, &groups[i])
+			if !out {
+				found.Add(1)
+			}
+			return err
+		})
 	}
-	return len(groups), leaving.Wait()
+	err = leaving.Wait()
+	return found.Load(), err
 }
 
 // leaveGroup leaves a group, which may have changed meanwhile: what is refused for that
-// is tried anew when the list is gone through again.
-func (s *Server) leaveGroup(ctx context.Context, group *im.ConversationState) error {
+// is tried anew when the list is gone through again. out: the caller was in it no more.
+func (s *Server) leaveGroup(ctx context.Context, group *im.ConversationState) (out bool, err error) {
 	heir, owned := heirOf(group.Members, callerOf(ctx).UserID)
 	action := im.ActionLeft
 	if owned && heir == "" {
 		action = im.ActionDissolved
 	}
-	var err error
-	if owned && heir != "" {
+	given := owned && heir != ""
+	if given {
 		err = s.change(ctx, "", group.Key, im.ActionOwner, []string{heir}, nil)
 	}
 	if err == nil {
 		err = s.change(ctx, "", group.Key, action, nil, nil)
 	}
 	if code := im.AsError(err).Code; err != nil && (code == im.NotFound || code == im.Forbidden) {
-		return nil
+		return code == im.NotFound && !given, nil
 	}
-	return err
+	return false, err
 }
 
 // heirOf says whether a user owns a group, and who is to have it next: empty for nobody.

@@ -90,13 +90,25 @@ func TestLeavingWhatChanges(t *testing.T) {
 		t.Errorf("asked for %q, want %q", asked(), want)
 	}
 
-	for code, want := range map[im.Code]im.Code{im.NotFound: im.Unavailable, im.Unavailable: im.Unavailable} {
+	for code, want := range map[im.Code]im.Code{im.Forbidden: im.Unavailable, im.Unavailable: im.Unavailable} {
 		w := newWorld(t)
 		ann, token := w.token("ann")
 		w.belongs(ann, "g", member("bob", "owner", 1), member(ann, "member", 2))
 		w.farewells(ann, func(string, string) im.Code { return code })
 		w.call("DELETE", "/v1/users/me", token, nil).refused("delete", want)
 		w.call("GET", "/v1/users/me", token, nil).ok("there is still an account", 200)
+	}
+}
+
+// What has been left, and is in the list still, holds nothing up.
+func TestLeavingWhatIsLeft(t *testing.T) {
+	w := newWorld(t)
+	ann, token := w.token("ann")
+	w.belongs(ann, "g", member("bob", "owner", 1), member(ann, "member", 2))
+	asked := w.farewells(ann, func(string, string) im.Code { return im.NotFound })
+	w.call("DELETE", "/v1/users/me", token, nil).ok("delete", 204)
+	if want := []string{"g left", "g left"}; !slices.Equal(asked(), want) { // before the account goes and after
+		t.Errorf("asked for %q, want %q", asked(), want)
 	}
 }
 
