@@ -57,6 +57,21 @@ func (a *API) ReadBroadcast(ctx context.Context, id string) (Broadcast, error) {
 	return answer.broadcast(), err
 }
 
+// Broadcasts returns a page of all broadcasts, the newest first, and the cursor of the next
+// page, empty at the end. A limit of 0 is 50, at most 200.
+func (a *API) Broadcasts(ctx context.Context, cursor string, limit int) ([]Broadcast, string, error) {
+	var answer struct {
+		Broadcasts []broadcastAnswer `json:"broadcasts"`
+		Next       string            `json:"next"`
+	}
+	err := a.call(ctx, "GET", "/v1/admin/broadcast", cursorValues(cursor, limit), nil, &answer)
+	list := make([]Broadcast, 0, len(answer.Broadcasts))
+	for _, b := range answer.Broadcasts {
+		list = append(list, b.broadcast())
+	}
+	return list, answer.Next, err
+}
+
 // CancelBroadcast stops a broadcast. What has been sent stays.
 func (a *API) CancelBroadcast(ctx context.Context, id string) error {
 	return a.call(ctx, "DELETE", "/v1/admin/broadcast/"+url.PathEscape(id), nil, nil, nil)

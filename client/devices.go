@@ -21,10 +21,6 @@ func devicePath(deviceID string) string { return "/v1/devices/" + url.PathEscape
 // Devices returns a page of one's devices, by device id, and the cursor of the next
 // page, empty at the end. A limit of 0 is 50, at most 200.
 func (a *API) Devices(ctx context.Context, cursor string, limit int) ([]Device, string, error) {
-	values := pageValues(limit)
-	if cursor != "" {
-		values.Set("cursor", cursor)
-	}
 	var answer struct {
 		Devices []struct {
 			DeviceID     string `json:"device_id"`
@@ -37,7 +33,7 @@ func (a *API) Devices(ctx context.Context, cursor string, limit int) ([]Device, 
 		} `json:"devices"`
 		Next string `json:"next"`
 	}
-	err := a.call(ctx, "GET", "/v1/devices", values, nil, &answer)
+	err := a.call(ctx, "GET", "/v1/devices", cursorValues(cursor, limit), nil, &answer)
 	devices := make([]Device, 0, len(answer.Devices))
 	for _, d := range answer.Devices {
 		devices = append(devices, Device{d.DeviceID, d.Platform, d.Name, d.Current, int64(d.CreatedAtMs), int64(d.Cursor), d.PushProvider})

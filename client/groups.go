@@ -87,10 +87,6 @@ func (a *API) DissolveGroup(ctx context.Context, groupID string) error {
 // Members returns a page of a group's members, by user id, and the cursor of the next
 // page, empty at the end. A limit of 0 is 50, at most 200.
 func (a *API) Members(ctx context.Context, groupID, cursor string, limit int) ([]Member, string, error) {
-	values := pageValues(limit)
-	if cursor != "" {
-		values.Set("cursor", cursor)
-	}
 	var answer struct {
 		Members []struct {
 			UserID       string `json:"user_id"`
@@ -100,7 +96,7 @@ func (a *API) Members(ctx context.Context, groupID, cursor string, limit int) ([
 		} `json:"members"`
 		Next string `json:"next"`
 	}
-	err := a.call(ctx, "GET", groupPath(groupID, "members"), values, nil, &answer)
+	err := a.call(ctx, "GET", groupPath(groupID, "members"), cursorValues(cursor, limit), nil, &answer)
 	members := make([]Member, 0, len(answer.Members))
 	for _, m := range answer.Members {
 		members = append(members, Member{m.UserID, m.Role, int64(m.MutedUntilMs), int64(m.JoinedSeq)})
@@ -134,21 +130,23 @@ func (a *API) AskToJoin(ctx context.Context, groupID, text string) error {
 	return a.call(ctx, "POST", groupPath(groupID, "requests"), nil, map[string]string{"text": text}, nil)
 }
 
-// JoinRequests returns who has asked and has no answer: for the owner and admins.
-func (a *API) JoinRequests(ctx context.Context, groupID string) ([]JoinRequest, error) {
+// JoinRequests returns a page of who has asked and has no answer, the oldest first, and the
+// cursor of the next page: for the owner and admins.
+func (a *API) JoinRequests(ctx context.Context, groupID, cursor string, limit int) ([]JoinRequest, string, error) {
 	var answer struct {
 		Requests []struct {
 			UserID string `json:"user_id"`
 			Text   string `json:"text"`
 			AtMs   number `json:"at_ms"`
 		} `json:"requests"`
+		Next string `json:"next"`
 	}
-	err := a.call(ctx, "GET", groupPath(groupID, "requests"), nil, nil, &answer)
+	err := a.call(ctx, "GET", groupPath(groupID, "requests"), cursorValues(cursor, limit), nil, &answer)
 	requests := make([]JoinRequest, 0, len(answer.Requests))
 	for _, r := range answer.Requests {
 		requests = append(requests, JoinRequest{r.UserID, r.Text, int64(r.AtMs)})
 	}
-	return requests, err
+	return requests, answer.Next, err
 }
 
 // AnswerJoinRequest lets a user in who has asked, or refuses.

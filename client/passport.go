@@ -69,12 +69,8 @@ type passportAnswer struct {
 // Passport returns the passport of a message: for its sender, and in groups the owner and
 // the admins. The recipients come in pages, by user id; a limit of 0 is 50, at most 200.
 func (a *API) Passport(ctx context.Context, messageID int64, cursor string, limit int) (Passport, error) {
-	values := pageValues(limit)
-	if cursor != "" {
-		values.Set("cursor", cursor)
-	}
 	var answer passportAnswer
-	if err := a.call(ctx, "GET", "/v1/messages/"+strconv.FormatInt(messageID, 10)+"/passport", values, nil, &answer); err != nil {
+	if err := a.call(ctx, "GET", "/v1/messages/"+strconv.FormatInt(messageID, 10)+"/passport", cursorValues(cursor, limit), nil, &answer); err != nil {
 		return Passport{}, err
 	}
 	p := Passport{

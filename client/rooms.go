@@ -355,27 +355,29 @@ func untilBody(untilMs int64) map[string]string {
 	return map[string]string{"until_ms": fmt.Sprint(untilMs)}
 }
 
-// Banned returns who is banned from a room.
-func (a *API) Banned(ctx context.Context, roomID string) ([]Restriction, error) {
-	return a.restrictions(ctx, roomID, "bans")
+// Banned returns a page of who is banned from a room, by user id, and the cursor of the next
+// page.
+func (a *API) Banned(ctx context.Context, roomID, cursor string, limit int) ([]Restriction, string, error) {
+	return a.restrictions(ctx, roomPath(roomID, "bans"), cursorValues(cursor, limit))
 }
 
-// Muted returns who is muted in a room.
-func (a *API) Muted(ctx context.Context, roomID string) ([]Restriction, error) {
-	return a.restrictions(ctx, roomID, "mutes")
+// Muted returns a page of who is muted in a room, likewise.
+func (a *API) Muted(ctx context.Context, roomID, cursor string, limit int) ([]Restriction, string, error) {
+	return a.restrictions(ctx, roomPath(roomID, "mutes"), cursorValues(cursor, limit))
 }
 
-func (a *API) restrictions(ctx context.Context, roomID, which string) ([]Restriction, error) {
+func (a *API) restrictions(ctx context.Context, path string, page url.Values) ([]Restriction, string, error) {
 	var answer struct {
 		Users []struct {
 			UserID  string `json:"user_id"`
 			UntilMs number `json:"until_ms"`
 		} `json:"users"`
+		Next string `json:"next"`
 	}
-	err := a.call(ctx, "GET", roomPath(roomID, which), nil, nil, &answer)
+	err := a.call(ctx, "GET", path, page, nil, &answer)
 	list := make([]Restriction, 0, len(answer.Users))
 	for _, user := range answer.Users {
 		list = append(list, Restriction{user.UserID, int64(user.UntilMs)})
 	}
-	return list, err
+	return list, answer.Next, err
 }

@@ -25,7 +25,7 @@ func (s *Server) blockRoutes(api huma.API) {
 	register(s, api, operation("unblock-user", http.MethodDelete, "/v1/blocks/{user_id}", "Contacts", byToken, "Unblock a user", ""), s.unblockUser)
 }
 
-func (s *Server) listBlocks(ctx context.Context, in *peersQuery) (*answer[BlockList], error) {
+func (s *Server) listBlocks(ctx context.Context, in *PageQuery) (*answer[BlockList], error) {
 	blocked, next, err := s.walkRelations(ctx, in, func(r *im.Relation) bool { return r.Blocked.On() })
 	if err != nil {
 		return nil, err

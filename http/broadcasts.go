@@ -56,11 +56,6 @@ type BroadcastView struct {
 	Refused     int64Text   `json:"refused" doc:"Messages that could not be: to users who block, are disabled or not there."`
 }
 
-type broadcastsQuery struct {
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200."`
-}
-
 // BroadcastList is a page of the broadcasts.
 type BroadcastList struct {
 	Broadcasts []BroadcastView `json:"broadcasts" nullable:"false" doc:"The newest first, without their users."`
@@ -205,12 +200,8 @@ func (s *Server) readBroadcast(ctx context.Context, in *BroadcastPath) (*answer[
 	return reply(broadcastView(b)), nil
 }
 
-func (s *Server) listBroadcasts(ctx context.Context, in *broadcastsQuery) (*answer[BroadcastList], error) {
-	limit, err := pageLimit(in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	from, err := parseCursor[im.BroadcastCursor](in.Cursor)
+func (s *Server) listBroadcasts(ctx context.Context, in *PageQuery) (*answer[BroadcastList], error) {
+	from, limit, err := behindPlace[im.BroadcastCursor](in)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +212,7 @@ func (s *Server) listBroadcasts(ctx context.Context, in *broadcastsQuery) (*answ
 	list := BroadcastList{Broadcasts: make([]BroadcastView, 0, len(all))}
 	if len(all) > limit {
 		all = all[:limit]
-		list.Next = cursorText(im.BroadcastCursor{CreatedAtMs: all[limit-1].CreatedAtMs, ID: all[limit-1].ID})
+		list.Next = placeCursor(im.BroadcastCursor{CreatedAtMs: all[limit-1].CreatedAtMs, ID: all[limit-1].ID})
 	}
 	for _, b := range all {
 		list.Broadcasts = append(list.Broadcasts, broadcastView(b))

@@ -15,11 +15,6 @@ type PeerPath struct {
 	UserID string `path:"user_id" doc:"A user_id."`
 }
 
-type peersQuery struct {
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
-}
-
 // ContactList is a page of a user's contacts.
 type ContactList struct {
 	Contacts []ContactView `json:"contacts" nullable:"false"`
@@ -92,17 +87,13 @@ func (s *Server) contactRoutes(api huma.API) {
 
 // walkRelations collects what keep returns of a user's relations, until there is a page
 // of it, and returns the cursor of the next one.
-func (s *Server) walkRelations(ctx context.Context, in *peersQuery, keep func(*im.Relation) bool) ([]im.Relation, string, error) {
-	limit, err := pageLimit(in.Limit)
+func (s *Server) walkRelations(ctx context.Context, in *PageQuery, keep func(*im.Relation) bool) ([]im.Relation, string, error) {
+	at, limit, err := in.behind()
 	if err != nil {
 		return nil, "", err
 	}
-	after, err := base64URL.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, "", invalid("the cursor is not one of ours")
-	}
 	var kept []im.Relation
-	for at := string(after); ; {
+	for {
 		page, err := s.Relations.RelationsOf(ctx, callerOf(ctx).UserID, at, im.MaxPage)
 		if err != nil {
 			return nil, "", wrap("list relations", err)
@@ -112,7 +103,7 @@ func (s *Server) walkRelations(ctx context.Context, in *peersQuery, keep func(*i
 				continue
 			}
 			if len(kept) == limit {
-				return kept, base64URL.EncodeToString([]byte(kept[limit-1].PeerID)), nil
+				return kept, keyCursor(kept[limit-1].PeerID), nil
 			}
 			kept = append(kept, page[i])
 		}
@@ -140,7 +131,7 @@ func (s *Server) profilesOf(ctx context.Context, relations []im.Relation) (map[s
 	return profiles, wrap("look up users", err)
 }
 
-func (s *Server) listContacts(ctx context.Context, in *peersQuery) (*answer[ContactList], error) {
+func (s *Server) listContacts(ctx context.Context, in *PageQuery) (*answer[ContactList], error) {
 	contacts, next, err := s.walkRelations(ctx, in, (*im.Relation).Contact)
 	if err != nil {
 		return nil, err
@@ -156,7 +147,7 @@ func (s *Server) listContacts(ctx context.Context, in *peersQuery) (*answer[Cont
 	return reply(list), nil
 }
 
-func (s *Server) listContactRequests(ctx context.Context, in *peersQuery) (*answer[ContactRequestList], error) {
+func (s *Server) listContactRequests(ctx context.Context, in *PageQuery) (*answer[ContactRequestList], error) {
 	open, next, err := s.walkRelations(ctx, in, func(r *im.Relation) bool {
 		return r.Mine.On() && !r.Theirs.On() || r.Theirs.On() && !r.Mine.On() && !r.Blocked.On()
 	})

@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -13,8 +12,7 @@ import (
 )
 
 type conversationsQuery struct {
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+	PageQuery
 	UserID string `query:"user_id" doc:"Only the direct conversation with this user."`
 }
 
@@ -57,11 +55,7 @@ func (s *Server) conversationRoutes(api huma.API) {
 // listConversations reads the inbox's head before the list, so that everything up
 // to the head is in the list.
 func (s *Server) listConversations(ctx context.Context, in *conversationsQuery) (*answer[ConversationList], error) {
-	limit, err := pageLimit(in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	from, err := parseCursor[im.ListCursor](in.Cursor)
+	from, limit, err := behindPlace[im.ListCursor](&in.PageQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +117,7 @@ func (s *Server) viewsOf(ctx context.Context, userID, peerID string, from im.Lis
 	}
 	views = views[:limit]
 	last := views[limit-1]
-	return views, cursorText(im.ListCursor{LastAtMs: last.LastAtMs, ID: last.ID}), nil
+	return views, placeCursor(im.ListCursor{LastAtMs: last.LastAtMs, ID: last.ID}), nil
 }
 
 // conversationOf puts a line into its JSON form.
@@ -153,27 +147,4 @@ func (s *Server) conversationOf(view im.ConversationView, states map[int64]*im.M
 		shown.LastMessage = &body
 	}
 	return shown, nil
-}
-
-// place is where a page of a list that is sorted by time ends.
-type place interface {
-	im.ListCursor | im.ConnectionCursor | im.BroadcastCursor
-}
-
-// cursorText is the opaque form of a place.
-func cursorText[P place](p P) string {
-	encoded, _ := json.Marshal(p) //nolint:errchkjson // a number and a string
-	return base64URL.EncodeToString(encoded)
-}
-
-// parseCursor reads it; empty is the beginning.
-func parseCursor[P place](text string) (p P, err error) {
-	if text == "" {
-		return p, nil
-	}
-	encoded, err := base64URL.DecodeString(text)
-	if err != nil || json.Unmarshal(encoded, &p) != nil {
-		return p, invalid("the cursor is not one of ours")
-	}
-	return p, nil
 }

@@ -1,7 +1,6 @@
 package http
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -17,11 +16,6 @@ import (
 // DevicePath names a device of the caller.
 type DevicePath struct {
 	ID string `path:"id" doc:"A device_id of one's own."`
-}
-
-type devicesQuery struct {
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
 }
 
 // DeviceList is a page of a user's devices.
@@ -61,26 +55,16 @@ func (s *Server) deviceRoutes(api huma.API) {
 		"All but the one that asks. Who has no answer may ask again."), s.signOutOthers)
 }
 
-func (s *Server) listDevices(ctx context.Context, in *devicesQuery) (*answer[DeviceList], error) {
-	limit, err := pageLimit(in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	after, err := base64URL.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, invalid("the cursor is not one of ours")
-	}
+func (s *Server) listDevices(ctx context.Context, in *PageQuery) (*answer[DeviceList], error) {
 	caller := callerOf(ctx)
 	devices, err := s.Devices.DevicesOf(ctx, caller.UserID)
 	if err != nil {
 		return nil, wrap("list devices", err)
 	}
-	devices = slices.DeleteFunc(devices, func(d im.Device) bool { return d.Family == "" || d.DeviceID <= string(after) })
-	slices.SortFunc(devices, func(a, b im.Device) int { return cmp.Compare(a.DeviceID, b.DeviceID) })
+	devices = slices.DeleteFunc(devices, func(d im.Device) bool { return d.Family == "" })
 	list := DeviceList{Devices: []DeviceView{}}
-	if len(devices) > limit {
-		devices = devices[:limit]
-		list.Next = base64URL.EncodeToString([]byte(devices[limit-1].DeviceID))
+	if devices, list.Next, err = sortedPage(in, devices, func(d *im.Device) string { return d.DeviceID }); err != nil {
+		return nil, err
 	}
 	cursors, err := s.cursorsOf(ctx, caller.UserID)
 	if err != nil {

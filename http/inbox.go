@@ -146,12 +146,3 @@ func (s *Server) markRead(ctx context.Context, in *request[readBody]) (*answer[r
 	}
 	return reply(bodyOf(said.GetReadReply())), nil
 }
-
-// pageLimit is a client's limit in force.
-func pageLimit(limit int) (int, error) {
-	inForce, ok := im.PageLimit(limit)
-	if !ok {
-		return 0, invalid("limit is negative")
-	}
-	return inForce, nil
-}

@@ -13,8 +13,7 @@ import (
 // ConnectionsQuery asks for a page of the journal.
 type ConnectionsQuery struct {
 	DeviceID string `query:"device_id" doc:"Only of this device."`
-	Cursor   string `query:"cursor" doc:"The next of the page before."`
-	Limit    int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+	PageQuery
 }
 
 type userConnectionsQuery struct {
@@ -64,22 +63,18 @@ func (s *Server) listUserConnections(ctx context.Context, in *userConnectionsQue
 }
 
 func (s *Server) connectionsOf(ctx context.Context, userID string, in *ConnectionsQuery) (*answer[ConnectionList], error) {
-	limit, err := pageLimit(in.Limit)
+	before, limit, err := behindPlace[im.ConnectionCursor](&in.PageQuery)
 	if err != nil {
 		return nil, err
 	}
-	q := im.ConnectionQuery{UserID: userID, DeviceID: in.DeviceID, Limit: limit + 1}
-	if q.Before, err = parseCursor[im.ConnectionCursor](in.Cursor); err != nil {
-		return nil, err
-	}
-	rows, err := s.Journals.Connections(ctx, q)
+	rows, err := s.Journals.Connections(ctx, im.ConnectionQuery{UserID: userID, DeviceID: in.DeviceID, Before: before, Limit: limit + 1})
 	if err != nil {
 		return nil, wrap("list connections", err)
 	}
 	list := ConnectionList{Connections: []ConnectionView{}}
 	if len(rows) > limit {
 		rows = rows[:limit]
-		list.Next = cursorText(im.ConnectionCursor{OnlineAtMs: rows[limit-1].OnlineAtMs, SessionID: rows[limit-1].SessionID})
+		list.Next = placeCursor(im.ConnectionCursor{OnlineAtMs: rows[limit-1].OnlineAtMs, SessionID: rows[limit-1].SessionID})
 	}
 	for i := range rows {
 		list.Connections = append(list.Connections, s.connectionOf(&rows[i]))

@@ -1,15 +1,15 @@
 package http
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/im-transfer/im"
+	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
 // MemberPath names a member of a group.
@@ -20,8 +20,7 @@ type MemberPath struct {
 
 type membersQuery struct {
 	GroupPath
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+	PageQuery
 }
 
 // MemberList is a page of a group's members.
@@ -76,9 +75,10 @@ type answerJoinRequest struct {
 	}
 }
 
-// JoinRequests are those that wait for an answer.
+// JoinRequests is a page of those that wait for an answer.
 type JoinRequests struct {
-	Requests []JoinRequestView `json:"requests" nullable:"false" doc:"The oldest first; at most 100."`
+	Requests []JoinRequestView `json:"requests" nullable:"false" doc:"The oldest first; at most 100 wait."`
+	Next     string            `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
 }
 
 // JoinRequestView is one user's wish to be let in.
@@ -106,25 +106,16 @@ func (s *Server) memberRoutes(api huma.API) {
 }
 
 func (s *Server) listMembers(ctx context.Context, in *membersQuery) (*answer[MemberList], error) {
-	limit, err := pageLimit(in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	after, err := base64URL.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, invalid("the cursor is not one of ours")
-	}
 	state, _, err := s.groupAsMember(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	members := slices.DeleteFunc(slices.Clone(state.Members), func(m im.Member) bool { return m.UserID <= string(after) })
-	slices.SortFunc(members, func(a, b im.Member) int { return cmp.Compare(a.UserID, b.UserID) })
 	list := MemberList{Members: []MemberView{}}
-	if len(members) > limit {
-		members = members[:limit]
-		list.Next = base64URL.EncodeToString([]byte(members[limit-1].UserID))
+	members, next, err := sortedPage(&in.PageQuery, state.Members, func(m *im.Member) string { return m.UserID })
+	if err != nil {
+		return nil, err
 	}
+	list.Next = next
 	for _, m := range members {
 		list.Members = append(list.Members, MemberView{m.UserID, m.Role, int64Text(m.MutedUntilMs), int64Text(m.JoinedSeq)})
 	}
@@ -177,7 +168,7 @@ func (s *Server) answerJoining(ctx context.Context, in *answerJoinRequest) (*not
 	return nil, s.change(ctx, in.IdempotencyKey, in.ID, action, []string{in.UserID}, nil)
 }
 
-func (s *Server) listJoinRequests(ctx context.Context, in *GroupPath) (*answer[JoinRequests], error) {
+func (s *Server) listJoinRequests(ctx context.Context, in *membersQuery) (*answer[JoinRequests], error) {
 	state, own, err := s.groupAsMember(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -189,8 +180,13 @@ func (s *Server) listJoinRequests(ctx context.Context, in *GroupPath) (*answer[J
 	if err != nil {
 		return nil, err
 	}
-	list := JoinRequests{Requests: []JoinRequestView{}}
-	for _, r := range settings.Requests {
+	oldest := func(r **imv1.JoinRequest) string { return fmt.Sprintf("%020d %s", (*r).AtMs, (*r).UserId) }
+	requests, next, err := sortedPage(&in.PageQuery, settings.Requests, oldest)
+	if err != nil {
+		return nil, err
+	}
+	list := JoinRequests{Requests: []JoinRequestView{}, Next: next}
+	for _, r := range requests {
 		list.Requests = append(list.Requests, JoinRequestView{r.UserId, r.Text, int64Text(r.AtMs)})
 	}
 	return reply(list), nil

@@ -21,9 +21,8 @@ const (
 )
 
 type passportQuery struct {
-	ID     string `path:"id" doc:"A message_id."`
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"Recipients: 0 = 50, at most 200; a page may be shorter."`
+	ID string `path:"id" doc:"A message_id."`
+	PageQuery
 }
 
 // Passport says what became of a message, and when.
@@ -66,13 +65,9 @@ func (s *Server) passportRoutes(api huma.API) {
 }
 
 func (s *Server) readPassport(ctx context.Context, in *passportQuery) (*answer[Passport], error) {
-	limit, err := pageLimit(in.Limit)
+	after, limit, err := in.behind()
 	if err != nil {
 		return nil, err
-	}
-	after, err := base64URL.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, invalid("the cursor is not one of ours")
 	}
 	event, own, err := s.inspected(ctx, in.ID)
 	if err != nil {
@@ -88,11 +83,11 @@ func (s *Server) readPassport(ctx context.Context, in *passportQuery) (*answer[P
 		return nil, err
 	}
 	users = slices.DeleteFunc(users, func(id string) bool {
-		return id <= string(after) || own.Blocked && id != own.UserID // by the peer, of whom nothing more is told
+		return id <= after || own.Blocked && id != own.UserID // by the peer, of whom nothing more is told
 	})
 	if len(users) > limit {
 		users = users[:limit]
-		p.Next = base64URL.EncodeToString([]byte(users[limit-1]))
+		p.Next = keyCursor(users[limit-1])
 	}
 	if p.Recipients, err = s.deliveriesOf(ctx, &event, users); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -30,9 +31,15 @@ type freeRequest struct {
 	ChangeKey
 }
 
-// Restrictions are users who may not do something in a room.
+type restrictionsQuery struct {
+	RoomPath
+	PageQuery
+}
+
+// Restrictions is a page of users who may not do something in a room.
 type Restrictions struct {
-	Users []Restriction `json:"users" nullable:"false"`
+	Users []Restriction `json:"users" nullable:"false" doc:"By user_id."`
+	Next  string        `json:"next,omitempty" doc:"Where the next page begins; left out at the end."`
 }
 
 // Restriction is one user who may not, for a time.
@@ -72,27 +79,29 @@ func (s *Server) liftMute(ctx context.Context, in *freeRequest) (*nothing, error
 	return nil, s.changeOfRoom(ctx, in.IdempotencyKey, in.ID, im.ActionMuted, []string{in.UserID}, dataOf(map[string]any{"muted_until_ms": "0"}))
 }
 
-func (s *Server) listBanned(ctx context.Context, in *RoomPath) (*answer[Restrictions], error) {
-	return s.listRestricted(ctx, in.ID, (*imv1.RoomSettings).GetBanned)
+func (s *Server) listBanned(ctx context.Context, in *restrictionsQuery) (*answer[Restrictions], error) {
+	return s.listRestricted(ctx, in, (*imv1.RoomSettings).GetBanned)
 }
 
-func (s *Server) listMuted(ctx context.Context, in *RoomPath) (*answer[Restrictions], error) {
-	return s.listRestricted(ctx, in.ID, (*imv1.RoomSettings).GetMuted)
+func (s *Server) listMuted(ctx context.Context, in *restrictionsQuery) (*answer[Restrictions], error) {
+	return s.listRestricted(ctx, in, (*imv1.RoomSettings).GetMuted)
 }
 
-func (s *Server) listRestricted(ctx context.Context, roomID string, which func(*imv1.RoomSettings) []*imv1.RoomRestriction) (*answer[Restrictions], error) {
-	_, settings, err := s.roomByID(ctx, roomID)
+func (s *Server) listRestricted(ctx context.Context, in *restrictionsQuery, which func(*imv1.RoomSettings) []*imv1.RoomRestriction) (*answer[Restrictions], error) {
+	_, settings, err := s.roomByID(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	if !byService(ctx) && settings.OwnerId != callerOf(ctx).UserID {
 		return nil, im.Errorf(im.Forbidden, "that is for the owner of the room")
 	}
-	list := Restrictions{Users: []Restriction{}}
-	for _, r := range which(settings) {
-		if r.UntilMs <= s.config.Now().UnixMilli() {
-			continue
-		}
+	inForce := slices.DeleteFunc(which(settings), func(r *imv1.RoomRestriction) bool { return r.UntilMs <= s.nowMs() })
+	page, next, err := sortedPage(&in.PageQuery, inForce, func(r **imv1.RoomRestriction) string { return (*r).UserId })
+	if err != nil {
+		return nil, err
+	}
+	list := Restrictions{Users: []Restriction{}, Next: next}
+	for _, r := range page {
 		shown := Restriction{UserID: r.UserId, UntilMs: int64Text(r.UntilMs)}
 		if r.UntilMs == math.MaxInt64 {
 			shown.UntilMs = 0

@@ -43,9 +43,8 @@ func profileOf(u *im.User) UserProfile {
 }
 
 type userQuery struct {
-	Query  string `query:"query" doc:"A user_id, or the beginning of a username; capitals are lowered."`
-	Cursor string `query:"cursor" doc:"The next of the page before."`
-	Limit  int    `query:"limit" doc:"0 = 50, at most 200; a page may be shorter."`
+	Query string `query:"query" doc:"A user_id, or the beginning of a username; capitals are lowered."`
+	PageQuery
 }
 
 // UserList is the answer to a search.
@@ -103,13 +102,9 @@ func (s *Server) createUser(ctx context.Context, in *request[registration]) (*an
 // begin so, by name: the one with just this name is the first of them.
 func (s *Server) findUsers(ctx context.Context, in *userQuery) (*answer[UserList], error) {
 	list := UserList{Users: []UserProfile{}}
-	limit, err := pageLimit(in.Limit)
+	after, limit, err := in.behind()
 	if err != nil {
 		return nil, err
-	}
-	after, err := base64URL.DecodeString(in.Cursor)
-	if err != nil {
-		return nil, invalid("the cursor is not one of ours")
 	}
 	if in.Cursor == "" && im.ValidID(in.Query) {
 		users, err := s.Accounts.UsersByID(ctx, []string{in.Query})
@@ -122,13 +117,13 @@ func (s *Server) findUsers(ctx context.Context, in *userQuery) (*answer[UserList
 	if !ok {
 		return reply(list), nil
 	}
-	users, err := s.Accounts.UsersByPrefix(ctx, prefix, string(after), limit+1)
+	users, err := s.Accounts.UsersByPrefix(ctx, prefix, after, limit+1)
 	if err != nil {
 		return nil, fmt.Errorf("search users: %w", err)
 	}
 	if len(users) > limit {
 		users = users[:limit]
-		list.Next = base64URL.EncodeToString([]byte(users[limit-1].Username))
+		list.Next = keyCursor(users[limit-1].Username)
 	}
 	list.add(users)
 	return reply(list), nil

@@ -198,7 +198,7 @@ func TestAGroupOutlivesARestart(t *testing.T) {
 	if len(roles) != 3 || roles[users[0]] != "admin0 1" || roles[users[1]] != "owner0 1" || roles[users[2]] != fmt.Sprint("member", 1<<52, " 1") {
 		t.Errorf("members %v", roles)
 	}
-	requests, err := ann.JoinRequests(t.Context(), group)
+	requests, _, err := ann.JoinRequests(t.Context(), group, "", 0)
 	if err != nil || len(requests) != 1 || requests[0].UserID != users[3] || requests[0].Text != "please" {
 		t.Errorf("requests %v (%v)", requests, err)
 	}

@@ -236,7 +236,7 @@ func TestRoomRefusals(t *testing.T) {
 				"mute":     bob.api.MuteInRoom(t.Context(), "a", users[0], 0),
 				"unmute":   bob.api.UnmuteInRoom(t.Context(), "a", users[0]),
 				"owner":    s.service().BanFromRoom(t.Context(), "a", users[0], 0),
-				"list":     listed(bob.api.Banned(t.Context(), "a")),
+				"list":     listed(bob.api.Banned(t.Context(), "a", "", 0)),
 			})
 			if room, err := bob.api.Room(t.Context(), "a"); err != nil || room.Name != "Room a" || room.Head != 1 || room.OwnerID != users[0] {
 				t.Errorf("the room is %+v, %v", room, err)
@@ -245,7 +245,7 @@ func TestRoomRefusals(t *testing.T) {
 	}
 }
 
-func listed(_ []client.Restriction, err error) error { return err }
+func listed(_ []client.Restriction, _ string, err error) error { return err }
 
 func forbidden(t *testing.T, got map[string]error) {
 	t.Helper()
@@ -273,8 +273,12 @@ func TestRoomModeration(t *testing.T) {
 			if _, err := bob.say("a", "muted"); codeOf(err) != im.Forbidden {
 				t.Errorf("who is muted sends: %v", err)
 			}
-			if list, err := ann.api.Muted(t.Context(), "a"); err != nil || len(list) != 1 || list[0].UserID != users[1] {
-				t.Errorf("muted are %v, %v", list, err)
+			must(t, ann.api.MuteInRoom(t.Context(), "a", users[2], 0))
+			muted, next, err := ann.api.Muted(t.Context(), "a", "", 1)
+			must(t, err)
+			more, end, err := ann.api.Muted(t.Context(), "a", next, 1)
+			if both := append(muted, more...); err != nil || len(both) != 2 || end != "" || both[0].UserID != min(users[1], users[2]) || both[1].UserID != max(users[1], users[2]) {
+				t.Errorf("muted are %v, then %q; %v", both, end, err)
 			}
 			must(t, s.service().UnmuteInRoom(t.Context(), "a", users[1]))
 			if _, err := bob.say("a", "again"); err != nil {
