@@ -37,7 +37,7 @@ type Session struct {
 func (s *Server) sessionRoutes(api huma.API) {
 	register(s, api, operation("create-session", http.MethodPost, "/v1/sessions", "Sessions", byNobody, "Log in",
 		"The tokens are bound to device and platform. Logging in again with a device ends its former tokens; a connection that "+
-			"it has open stays until its token expires, unless the device connects again."), s.logIn)
+			"it has open may stay until its token expires, unless the device connects again."), s.logIn)
 	register(s, api, operation("refresh-session", http.MethodPost, "/v1/sessions/refresh", "Sessions", byNobody, "Refresh the tokens",
 		"A token replaced less than 30 s ago answers with the same successor. Any older use means that it was stolen: all of the "+
 			"device's tokens end and its connection is closed (revoked)."), s.refresh)

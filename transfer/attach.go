@@ -184,10 +184,17 @@ func (b *inbox) dropGateway(gone *gateway) {
 // anew, since: while its gateway was cut from the owner, or before there was this owner, a
 // kick did not find it. Gateways that are older give no grant.
 func (b *inbox) signedOut(l *load, from *gateway, a *imv1.Attach) bool {
-	if a.Generation == nil || a.Grant == 0 || a.Grant == im.Grant(l.families[im.DeviceKey{UserID: a.UserId, DeviceID: a.DeviceId}]) {
+	if a.Generation == nil || a.Grant == 0 {
 		return false
 	}
-	from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.Revoked), Reason: "the device was signed out"})
+	switch im.Grant(l.families[im.DeviceKey{UserID: a.UserId, DeviceID: a.DeviceId}]) {
+	case a.Grant:
+		return false
+	case 0:
+		from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.Revoked), Reason: "the device was signed out"})
+	default: // its client may have the new token
+		from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.TokenExpired), Reason: "the device has signed in anew"})
+	}
 	return true
 }
 
