@@ -3,7 +3,6 @@ package http
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/im-transfer/im"
@@ -21,44 +20,90 @@ const (
 	broadcastDevice = "broadcast"
 )
 
-// send sends the next part of a broadcast, and then raises its progress: whoever dies in
-// between has the part sent again, as repeats.
+// send sends the next part of a broadcast, and then raises its progress, up to the first
+// who has no answer yet: whoever dies in between has the part sent again, as repeats.
 func (b *broadcaster) send(ctx context.Context, id string) error {
-	whole, err := b.server.Broadcasts.Broadcast(ctx, id)
-	if err != nil || whole.State != im.BroadcastRunning {
-		return wrap("read a broadcast", err)
-	}
-	what := &whole
-	receivers, next, last, err := b.part(ctx, what)
-	if err != nil {
+	what, p, err := b.nextPart(ctx, id)
+	if err != nil || what.State != im.BroadcastRunning {
 		return err
 	}
-	sent, refused, err := b.sendTo(ctx, what, receivers)
-	if err != nil {
-		return err
+	sending, cancel := context.WithTimeout(ctx, sendTimeout)
+	b.sendTo(sending, what, p.receivers)
+	cancel()
+	progress := im.BroadcastProgress{Cursor: what.Cursor, Sent: what.Sent, Refused: what.Refused}
+	answered := 0
+	for ; answered < len(p.receivers) && p.receivers[answered].outcome != unanswered; answered++ {
+		r := &p.receivers[answered]
+		progress.Cursor = r.name
+		if r.outcome == stored {
+			progress.Sent++
+		} else {
+			progress.Refused++
+		}
 	}
-	progress := im.BroadcastProgress{Cursor: next, Sent: what.Sent + sent, Refused: what.Refused + refused}
-	if last {
-		progress.State = im.BroadcastDone
+	if whole := answered == len(p.receivers); whole {
+		progress.Cursor = p.next
+		if p.last {
+			progress.State = im.BroadcastDone
+		}
+	} else {
+		b.failed("wait for answers", im.Retry(im.Unavailable, 0, "a part of the broadcast may not be stored"))
 	}
-	return wrap("raise a broadcast's progress", b.server.Broadcasts.RaiseBroadcast(ctx, what.ID, progress))
+	raising, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return wrap("raise a broadcast's progress", b.server.Broadcasts.RaiseBroadcast(raising, what.ID, progress))
 }
 
-// receiver is one message of a broadcast: whom it is for, and the name of that in its id.
+// nextPart reads a broadcast and who is next.
+func (b *broadcaster) nextPart(ctx context.Context, id string) (*im.Broadcast, part, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	what, err := b.server.Broadcasts.Broadcast(ctx, id)
+	if err != nil || what.State != im.BroadcastRunning {
+		return &what, part{}, wrap("read a broadcast", err)
+	}
+	p, err := b.part(ctx, &what)
+	if err == nil {
+		err = b.refuseDisabled(ctx, p.receivers)
+	}
+	return &what, p, err
+}
+
+// part is what is sent in one step.
+type part struct {
+	receivers []receiver // by name
+	next      string     // the cursor behind it
+	last      bool
+}
+
+// receiver is one message of a broadcast: whom it is for, the name of that in its id, and
+// what has become of it.
 type receiver struct {
-	to   *imv1.To
-	name string
+	to      *imv1.To
+	name    string
+	outcome outcome
 }
 
-// part returns whom the next part goes to, the cursor behind it, and whether it is the last.
-func (b *broadcaster) part(ctx context.Context, what *im.Broadcast) (receivers []receiver, next string, last bool, err error) {
+// outcome is what is known of a message.
+type outcome int
+
+const (
+	unanswered outcome = iota // it may be stored, or not
+	stored
+	refused // for good
+)
+
+// part returns whom the next part goes to.
+func (b *broadcaster) part(ctx context.Context, what *im.Broadcast) (p part, err error) {
 	if what.RoomID != "" {
-		return []receiver{{&imv1.To{To: &imv1.To_RoomId{RoomId: what.RoomID}}, what.RoomID}}, what.RoomID, true, nil
+		p.receivers = []receiver{{to: &imv1.To{To: &imv1.To_RoomId{RoomId: what.RoomID}}, name: what.RoomID}}
+		p.next, p.last = what.RoomID, true
+		return p, nil
 	}
 	var users []string
 	if what.All {
 		if users, err = b.server.Broadcasts.UsersAfter(ctx, what.Cursor, what.PerSecond); err != nil {
-			return nil, "", false, wrap("walk users", err)
+			return p, wrap("walk users", err)
 		}
 	} else {
 		for _, id := range what.UserIDs {
@@ -67,38 +112,72 @@ func (b *broadcaster) part(ctx context.Context, what *im.Broadcast) (receivers [
 			}
 		}
 	}
-	next, last = what.Cursor, len(users) < what.PerSecond
+	p.next, p.last = what.Cursor, len(users) < what.PerSecond
 	for _, id := range users {
-		next = id
+		p.next = id
 		if id != what.SenderID {
-			receivers = append(receivers, receiver{&imv1.To{To: &imv1.To_UserId{UserId: id}}, id})
+			p.receivers = append(p.receivers, receiver{to: &imv1.To{To: &imv1.To_UserId{UserId: id}}, name: id})
 		}
 	}
-	return receivers, next, last, nil
+	return p, nil
 }
 
-// sendTo sends to all receivers, several at once, until each has an answer that is final.
-func (b *broadcaster) sendTo(ctx context.Context, what *im.Broadcast, receivers []receiver) (sent, refused int64, err error) {
-	var stored, final atomic.Int64
+// refuseDisabled refuses those whose account is disabled, or deleted: the pipeline would not,
+// where there is a conversation from before.
+func (b *broadcaster) refuseDisabled(ctx context.Context, receivers []receiver) error {
+	var ids []string
+	for _, r := range receivers {
+		if r.to.GetUserId() != "" {
+			ids = append(ids, r.name)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	users, err := b.server.Accounts.UsersByID(ctx, ids)
+	if err != nil {
+		return wrap("look up users", err)
+	}
+	disabled := make(map[string]bool)
+	for i := range users {
+		disabled[users[i].ID] = users[i].Disabled || users[i].Deleted
+	}
+	for i := range receivers {
+		if disabled[receivers[i].name] {
+			receivers[i].outcome = refused
+		}
+	}
+	return nil
+}
+
+// sendTo sends to all receivers, several at once, until each has an answer that is final,
+// or ctx ends.
+func (b *broadcaster) sendTo(ctx context.Context, what *im.Broadcast, receivers []receiver) {
 	var running sync.WaitGroup
 	slots := make(chan struct{}, broadcastAtOnce)
-	for _, r := range receivers {
-		slots <- struct{}{}
+	for i := range receivers {
+		r := &receivers[i]
+		if r.outcome == refused {
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
 		running.Go(func() {
 			defer func() { <-slots }()
-			switch err := b.sendOne(ctx, what, r); {
+			switch err := b.sendOne(ctx, what, *r); {
 			case err == nil:
-				stored.Add(1)
+				r.outcome = stored
 			case im.AsError(err).Code.Final():
-				final.Add(1)
+				r.outcome = refused
 			}
 		})
 	}
 	running.Wait()
-	if stored.Load()+final.Load() < int64(len(receivers)) {
-		return 0, 0, im.Retry(im.Unavailable, 0, "a part of the broadcast may not be stored")
-	}
-	return stored.Load(), final.Load(), nil
 }
 
 // sendOne sends one message until it is known what has become of it, or ctx ends.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"slices"
@@ -17,8 +18,9 @@ const (
 	// stepEvery is the time of one step of a broadcast, which sends as many messages as it
 	// may in a second. The steps are its speed limit.
 	stepEvery = time.Second
-	// stepTimeout bounds what a step waits for.
-	stepTimeout = 30 * time.Second
+	// lookTimeout bounds what a step waits for before it sends, and sendTimeout for answers.
+	lookTimeout = 10 * time.Second
+	sendTimeout = 20 * time.Second
 	// claimEvery is how old a claim may be before it is made anew, by which one notices that
 	// another server has taken the broadcast over.
 	claimEvery = 5 * time.Second
@@ -98,7 +100,7 @@ func (b *broadcaster) run(ctx context.Context, lists <-chan []im.Server) {
 // step sends the next second's part of the broadcast that is first, if that is ours. It
 // reports whether there is more to do.
 func (b *broadcaster) step(ctx context.Context) bool {
-	bounded, cancel := context.WithTimeout(ctx, stepTimeout)
+	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	running, err := b.server.Broadcasts.RunningBroadcasts(bounded)
 	if err != nil {
@@ -118,7 +120,7 @@ func (b *broadcaster) step(ctx context.Context) bool {
 		}
 		more = more || ours
 		if ours && running[i].Priority == running[0].Priority { // others wait for those above them
-			if err := b.send(bounded, running[i].ID); err != nil {
+			if err := b.send(ctx, running[i].ID); err != nil {
 				b.failed("send a broadcast", err)
 			}
 			break
@@ -179,9 +181,9 @@ func (b *broadcaster) claim(ctx context.Context, id string) (bool, error) {
 		next.Term = last.Term + 1
 	}
 	switch err := b.server.Broadcasts.InsertTerm(ctx, next); {
-	case errors.Is(err, im.ErrDuplicate):
+	case errors.Is(err, im.ErrDuplicate): // who was faster may have been about to stop: look again
 		delete(b.claims, id)
-		return false, nil
+		return false, fmt.Errorf("another server was faster: %w", err)
 	case err != nil: // also where the outcome is not known: the next try finds whose it is
 		delete(b.claims, id)
 		return false, err

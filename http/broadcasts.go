@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/proto/content"
@@ -81,6 +82,9 @@ func (s *Server) createBroadcast(ctx context.Context, in *broadcastRequest) (*an
 		return nil, err
 	}
 	if err := s.roomForBroadcast(ctx); err != nil {
+		if _, unknown := s.Broadcasts.Broadcast(ctx, b.ID); in.IdempotencyKey != "" && unknown == nil { // it has its place
+			return s.repeatedBroadcast(ctx, b)
+		}
 		return nil, err
 	}
 	if b.SenderID, err = s.systemUser(ctx); err != nil {
@@ -148,7 +152,7 @@ func encodeContent(said *imv1.Content) ([]byte, error) {
 	if said.ReplyTo != 0 || said.ThreadId != 0 || said.ForwardedFrom != 0 {
 		return nil, invalid("a broadcast refers to no other message")
 	}
-	encoded, err := said.MarshalVT()
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(said) // a repeat is known by it
 	return encoded, wrap("encode content", err)
 }
 
@@ -172,6 +176,9 @@ func (s *Server) repeatedBroadcast(ctx context.Context, b im.Broadcast) (*answer
 		slices.Equal(kept.Content, b.Content) && kept.PerSecond == b.PerSecond && kept.Priority == b.Priority
 	if !same {
 		return nil, im.Errorf(im.Conflict, "the Idempotency-Key was used for another broadcast")
+	}
+	if kept.State == im.BroadcastRunning {
+		s.broadcaster.begin(kept.ID) // the first time it may have been kept behind our look
 	}
 	return reply(broadcastView(kept)), nil
 }

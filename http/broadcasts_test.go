@@ -63,6 +63,10 @@ func TestRequestsForBroadcasts(t *testing.T) {
 	if both := page.text + rest.text; strings.Count(both, `"broadcast_id"`) != 2 || !strings.Contains(both, first.str("broadcast_id")) {
 		t.Errorf("pages of one: %s", both)
 	}
+	card := `{"to":{"all":true},"content":{"type":"card","data":{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8}}}`
+	for range 5 {
+		w.call("POST", path, serviceKey, card, "Idempotency-Key", "card").ok("a card, again and again", 201)
+	}
 	w.call("GET", one, token, nil).refused("read by a user", im.Unauthenticated)
 	w.call("GET", path+"/none", serviceKey, nil).refused("read what is not there", im.NotFound)
 	w.call("DELETE", path+"/none", serviceKey, nil).refused("cancel what is not there", im.NotFound)
@@ -114,7 +118,7 @@ func (a *audience) Publish(_ context.Context, p *imv1.Publish) (*imv1.Reply, err
 // broadcasting is a server that has nothing but broadcasts.
 func broadcasting(id string, store *memoryBroadcasts, to Pipeline) *broadcaster {
 	return newBroadcaster(&Server{
-		Services: Services{Broadcasts: store, Pipeline: to}, config: Config{ServerID: id, Now: time.Now}, log: slog.New(slog.DiscardHandler),
+		Services: Services{Accounts: &memoryStore{}, Broadcasts: store, Pipeline: to}, config: Config{ServerID: id, Now: time.Now}, log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -231,6 +235,7 @@ func TestAnotherServerGoesOn(t *testing.T) {
 			t.Fatalf("the second does not go on; sent to %v", to.to)
 		}
 		time.Sleep(2 * claimEvery)
+		first.step(t.Context()) // finds another's term, and looks again
 		if first.step(t.Context()) || len(to.to) != 2 {
 			t.Errorf("the first goes on with what is not its any more; sent to %v", to.to)
 		}
@@ -238,6 +243,78 @@ func TestAnotherServerGoesOn(t *testing.T) {
 		}
 		if len(to.to) != 6 || len(to.got) != 6 {
 			t.Errorf("sent to %v", to.to)
+		}
+	})
+}
+
+// slowAudience takes a quarter of a second for each message.
+type slowAudience struct{ *audience }
+
+func (a *slowAudience) Publish(ctx context.Context, p *imv1.Publish) (*imv1.Reply, error) {
+	select {
+	case <-time.After(250 * time.Millisecond):
+		return a.audience.Publish(ctx, p)
+	case <-ctx.Done():
+		return nil, im.Retry(im.Unavailable, 0, "no answer")
+	}
+}
+
+// A pipeline that is too slow for a broadcast's speed slows it, and nothing else.
+func TestASlowPipelineSlowsABroadcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, to := newMemoryBroadcasts(), newAudience()
+		for i := range 10_000 {
+			store.users = append(store.users, fmt.Sprintf("user%05d", i))
+		}
+		store.keep(t, im.Broadcast{ID: "b", All: true, PerSecond: 10_000, SenderID: "s"})
+		b := broadcasting("one", store, &slowAudience{to})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { b.run(ctx, nil) })
+		b.begin("b")
+		time.Sleep(2 * time.Minute)
+		cancel()
+		running.Wait()
+		if p := store.broadcasts["b"].BroadcastProgress; p.State != im.BroadcastDone || p.Sent != 10_000 || len(to.got) != 10_000 {
+			t.Errorf("after two minutes: %+v, %d have got it", p, len(to.got))
+		}
+	})
+}
+
+// overtaken is a store in which the former owner renews its claim, once, between another's
+// look at it and its own claim.
+type overtaken struct {
+	*memoryBroadcasts
+	once sync.Once
+}
+
+func (o *overtaken) LastTerm(ctx context.Context, partition string) (im.Term, error) {
+	last, err := o.memoryBroadcasts.LastTerm(ctx, partition)
+	o.once.Do(func() {
+		err = errors.Join(err, o.InsertTerm(ctx, im.Term{Partition: partition, Term: last.Term + 1, Owner: "gone"}))
+	})
+	return last, err
+}
+
+// Who loses a claim to a server that then stops looks again.
+func TestATakeoverThatLosesARace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, to := newMemoryBroadcasts(), newAudience()
+		store.users = fakeUsers(30)
+		store.keep(t, im.Broadcast{ID: "b", All: true, PerSecond: 10, SenderID: "s"})
+		store.terms["broadcast.b"] = []im.Term{{Partition: "broadcast.b", Term: 1, Owner: "gone"}}
+		b := broadcasting("two", store, to)
+		b.server.Broadcasts = &overtaken{memoryBroadcasts: store}
+		ctx, cancel := context.WithCancel(t.Context())
+		lists := make(chan []im.Server)
+		var running sync.WaitGroup
+		running.Go(func() { b.run(ctx, lists) })
+		lists <- []im.Server{{ID: "two", Role: "http"}}
+		time.Sleep(time.Minute)
+		cancel()
+		running.Wait()
+		if p := store.broadcasts["b"].BroadcastProgress; p.State != im.BroadcastDone || len(to.got) != 30 {
+			t.Errorf("a minute later: %+v", p)
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // receive handles the incoming message, on a goroutine of the crew while the
-// reader waits. All answers to it are written together.
+// reader waits. All answers to it are written together, unless they are many.
 func (s *Session) receive() {
 	defer s.flush()
 	data := s.incoming
@@ -22,7 +22,7 @@ func (s *Session) receive() {
 		s.handle(frame, err)
 		return
 	}
-	for len(data) > 0 && !s.isClosing() {
+	for len(data) > 0 && s.goesOn() {
 		frame, rest, err := wire.Split(data, im.MaxClientFrameBytes)
 		if err != nil {
 			s.readFailed(err)
@@ -33,10 +33,17 @@ func (s *Session) receive() {
 	}
 }
 
-func (s *Session) isClosing() bool {
+// goesOn waits, in a message of many frames, until there is room for more answers; false
+// when the session ends. Some frames take 20 bytes, and their answers 256 KiB.
+func (s *Session) goesOn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	if s.pending() > highWater {
+		s.mu.Unlock()
+		s.flush()
+		s.mu.Lock()
+	}
+	return s.drained()
 }
 
 // handle judges a frame: its form, then whether it may come now.

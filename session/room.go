@@ -108,7 +108,7 @@ func (r *room) push(p *imv1.RoomPush) {
 	r.head = max(r.head, p.Upto)
 	b := &roomBody{after: p.After, upto: p.Upto, events: p.Events}
 	if size := b.size(); r.queued+size <= roomQueueBytes {
-		r.queue = append(r.queue, b)
+		r.queue = append(r.queue, b.parts()...)
 		r.queued += size
 	}
 	r.begin()
@@ -215,7 +215,7 @@ func (r *room) takeBody() *roomBody {
 	var body *roomBody
 	for len(r.queue) > 0 {
 		b := r.queue[0]
-		if b.after > r.upto || body != nil && body.size()+b.size() > roomFrameBytes {
+		if b.after > r.upto || body != nil && (body.ends() || body.size()+b.size() > roomFrameBytes) {
 			break
 		}
 		r.queue, r.queued = r.queue[1:], r.queued-b.size()

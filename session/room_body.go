@@ -16,13 +16,37 @@ type roomBody struct {
 	frames [wire.JSON + 1]atomic.Pointer[[]byte] // by form, for who has had all up to after
 }
 
+// takesOut reports whether an event takes members out of the room.
+func takesOut(e *imv1.RoomEvent) bool { return e.Dissolved || len(e.Removed) > 0 }
+
+// ends reports whether the last event takes members out: nothing is joined behind it.
+func (b *roomBody) ends() bool { return len(b.events) > 0 && takesOut(b.events[len(b.events)-1]) }
+
+// parts cuts a body behind each event that takes members out, for what comes behind it they
+// are not shown; and where it would be too large for a frame.
+func (b *roomBody) parts() []*roomBody {
+	var parts []*roomBody
+	rest, size := b, 0
+	for i := 0; i < len(rest.events)-1; i++ {
+		e := rest.events[i]
+		if size += eventSize(e); takesOut(e) || size+eventSize(rest.events[i+1]) > roomPageBytes {
+			parts = append(parts, &roomBody{after: rest.after, upto: e.Seq, events: rest.events[:i+1], skimmed: b.skimmed})
+			rest = &roomBody{after: e.Seq, upto: b.upto, events: rest.events[i+1:], skimmed: b.skimmed}
+			i, size = -1, 0
+		}
+	}
+	return append(parts, rest)
+}
+
 // size is about what it takes in a frame.
 func (b *roomBody) size() (n int) {
 	for _, e := range b.events {
-		n += len(e.GetMessage()) + len(e.GetEntry()) + 8
+		n += eventSize(e)
 	}
 	return n
 }
+
+func eventSize(e *imv1.RoomEvent) int { return len(e.GetMessage()) + len(e.GetEntry()) + 8 }
 
 // join returns a body with the next one behind it, without what is at or below a seq; a
 // nil one is empty.

@@ -88,10 +88,11 @@ func (s *Session) readRoom(m *member, join *imv1.Join) (*imv1.RoomPageReply, *im
 		return nil, refusal
 	}
 	for range joinTries {
-		if page.Upto < page.Head || page.Upto >= m.room.knows(page.Head) {
-			break
+		left := roomPageBytes - (&roomBody{events: page.Events}).size()
+		if page.Upto < page.Head || page.Upto >= m.room.knows(page.Head) || left < im.MaxClientFrameBytes {
+			break // at its end, or where the answer may have no room for one more
 		}
-		request.After, request.Limit = &page.Upto, im.MaxPage
+		request.After, request.Limit, request.MaxBytes = &page.Upto, im.MaxPage, int32(left) //nolint:gosec // at most roomPageBytes
 		more, refusal := s.readPage(ctx, request)
 		if refusal != nil {
 			return nil, refusal

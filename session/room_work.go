@@ -9,8 +9,9 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// roomPageBytes bounds a page of a room.
-const roomPageBytes = 256 << 10
+// roomPageBytes bounds a page of a room, and what one frame holds of it. In JSON that is six
+// times as much at worst, where it is full of control characters, and less than im.MaxServerFrameBytes.
+const roomPageBytes = 128 << 10
 
 // handedAtOnce is to how many members a body is handed before the writers that this has
 // started have their turn: with those of 10,000 ready at once whatever else comes, an
@@ -50,7 +51,7 @@ func (r *room) handOut(b *roomBody, members []*member) {
 		}
 	}
 	for _, e := range b.events {
-		if e.Dissolved || len(e.Removed) > 0 {
+		if takesOut(e) {
 			r.letGo(e, members)
 		}
 	}
@@ -99,7 +100,7 @@ func (r *room) read() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head = max(r.head, page.Head)
-	r.queue = slices.Insert(r.queue, 0, b)
+	r.queue = slices.Insert(r.queue, 0, b.parts()...)
 	r.queued += b.size()
 	return true
 }

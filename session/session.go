@@ -133,14 +133,21 @@ func (s *Session) take() {
 func (s *Session) arm() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.closing && s.pending() > highWater {
-		s.wait(nil, s.hub.config.SlowTimeout)
-	}
+	s.drained()
 	s.loggedIn = s.phase == phaseLive
 	if s.loggedIn {
 		s.last = s.hub.now()
 	}
 	s.setDeadline()
+	return !s.closing
+}
+
+// drained waits until there is room for answers; false when the session ends. The caller
+// holds mu.
+func (s *Session) drained() bool {
+	for !s.closing && s.pending() > highWater {
+		s.wait(nil, s.hub.config.SlowTimeout)
+	}
 	return !s.closing
 }
 

@@ -202,3 +202,21 @@ func TestBroadcastPriorityAndCancel(t *testing.T) {
 		t.Errorf("cancelled what is not there: %v", err)
 	}
 }
+
+// Whoever is disabled, or deleted, gets none, also if they have got one before.
+func TestBroadcastPassesTheDisabledOver(t *testing.T) {
+	s := startHere(t, nil)
+	users := s.users("ann", "bob")
+	say := func(words string) client.Broadcast {
+		b, err := s.service().Broadcast(t.Context(), client.BroadcastTo{All: true}, client.TextContent(words), 30, 0)
+		must(t, err)
+		return broadcastDone(t, s, b.BroadcastID)
+	}
+	if b := say("one"); b.Sent != 2 || b.Refused != 0 {
+		t.Errorf("to both: %+v", b)
+	}
+	must(t, s.service().DisableUser(t.Context(), users[1], true))
+	if b := say("two"); b.Sent != 1 || b.Refused != 1 {
+		t.Errorf("one is disabled: %+v", b)
+	}
+}

@@ -149,3 +149,29 @@ func (t *roomTable) settle() {
 		g.member.CaughtUp()
 	}
 }
+
+// Whoever is banned is not shown what was said behind the ban, also where its gateway has
+// missed all of that and reads it at once.
+func TestWhoIsBannedSeesNothingBehind(t *testing.T) {
+	p := newPipeline(t)
+	p.add("a")
+	s := p.room("lobby")
+	p.user("ann")
+	p.user("bob")
+	hub, _, lose := p.lossy(time.Second)
+	quiet, link := p.linked()
+	ann, bob := s.enters(quiet, "ann"), s.enters(hub, "bob")
+	bob.sees(ann.says(0))
+	lose.Store(true)
+	s.ban(link, "bob")
+	ann.says(0)
+	last := ann.says(0)
+	before := bob.shown
+	lose.Store(false)
+	for bob.banned == 0 {
+		bob.next()
+	}
+	if bob.shown > before {
+		t.Errorf("bob was shown %d messages that were said behind the ban, up to %d of %d", bob.shown-before, bob.upto, last)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/im-transfer/im"
 	"github.com/im-transfer/im/client"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
+	"github.com/im-transfer/im/proto/wire"
 )
 
 // visitor is a device in rooms on the SDK.
@@ -345,4 +347,31 @@ func TestRoomSignals(t *testing.T) {
 			t.Errorf("%s has %v", v.userID, v.signals)
 		}
 	}
+}
+
+// What a room says stays within max_frame also where JSON makes six times as much of it; what
+// has no room in the answer to a join is read behind it.
+func TestAJoinStaysWithinMaxFrame(t *testing.T) {
+	s := startHere(t, nil)
+	users := s.users("ann", "bob", "eve")
+	if _, err := s.service().CreateRoom(t.Context(), "r", "R"); err != nil {
+		t.Fatal(err)
+	}
+	ann := newVisitor(t, s, users[0], binaryTCP)
+	ann.join("r")
+	for range 6 {
+		if _, err := ann.say("r", strings.Repeat("\x01", 58_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	device := im.NewID()
+	r, _ := s.raw(t, true, wire.Text, authOf(s.tokens(users[2], device, "ios"), device, "ios"))
+	r.send(wire.OpJoin, &imv1.Join{RoomId: "r"})
+	if _, data, err := r.socket.ReadMessage(); err != nil || len(data) > im.MaxServerFrameBytes || len(data) < 300_000 {
+		t.Errorf("an answer of %d bytes; %v", len(data), err)
+	}
+	bob := newVisitor(t, s, users[1], textSocket)
+	_, err := bob.joinAfter("r", 0)
+	must(t, err)
+	bob.until("all that was said", func() bool { return bob.upto["r"] == 7 && bob.skipped["r"] == 0 })
 }

@@ -54,36 +54,63 @@ func (s *Server) roomPage(ctx context.Context, r *imv1.RoomPageRequest, reply *i
 	if reply.After == room.Head {
 		return nil
 	}
-	events, err := s.store.EventsAfter(ctx, r.ConversationId, reply.After, limit)
-	if err != nil {
-		return fmt.Errorf("read a room's events: %w", err)
-	}
-	states, err := s.statesFor(ctx, events)
-	if err != nil {
-		return err
-	}
-	return fillRoomPage(reply, events, int(r.MaxBytes), func(e *im.Event) (*imv1.RoomEvent, error) {
-		field, body, err := states.appendAsItIs(nil, e, "", s.now().UnixMilli())
-		return roomEventAs(e, field, body), err
-	})
-}
-
-// fillRoomPage puts events into a page, up to the first gap, and no further than the head
-// for which the reader was judged: who joins up to there is banned by what comes later.
-func fillRoomPage(reply *imv1.RoomPageReply, events []im.Event, maxBytes int, show func(*im.Event) (*imv1.RoomEvent, error)) error {
-	total := 0
-	for i := range events {
-		shown, err := show(&events[i])
+	page := roomPage{reply: reply, maxBytes: int(r.MaxBytes)}
+	for want := min(limit, firstOfPage); want > 0; want = page.more(limit) {
+		events, err := s.store.EventsAfter(ctx, r.ConversationId, reply.Upto, want)
+		if err != nil {
+			return fmt.Errorf("read a room's events: %w", err)
+		}
+		states, err := s.statesFor(ctx, events)
 		if err != nil {
 			return err
 		}
-		total += len(shown.GetMessage()) + len(shown.GetEntry())
-		if events[i].Seq != reply.Upto+1 || events[i].Seq > reply.Head || maxBytes > 0 && total > maxBytes && len(reply.Events) > 0 {
-			break
+		whole, err := page.fill(events, func(e *im.Event) (*imv1.RoomEvent, error) {
+			field, body, err := states.appendAsItIs(nil, e, "", s.now().UnixMilli())
+			return roomEventAs(e, field, body), err
+		})
+		if err != nil || !whole || len(events) < want {
+			return err
 		}
-		reply.Events, reply.Upto = append(reply.Events, shown), events[i].Seq
 	}
 	return nil
+}
+
+// firstOfPage is how many events of a page are read before it is known how large they are.
+const firstOfPage = 8
+
+// roomPage is a page that is being filled.
+type roomPage struct {
+	reply    *imv1.RoomPageReply
+	bytes    int
+	maxBytes int // 0 = no bound
+}
+
+// more is how many more events may go into the page, if they are like those before.
+func (p *roomPage) more(limit int) int {
+	n := len(p.reply.Events)
+	if left := limit - n; p.maxBytes == 0 || left <= 0 || p.bytes == 0 {
+		return left
+	}
+	return min(limit-n, (p.maxBytes-p.bytes)*n/p.bytes+1)
+}
+
+// fill puts events into a page, up to the first gap, and no further than the head for which
+// the reader was judged: who joins up to there is banned by what comes later. whole: all of
+// them went in.
+func (p *roomPage) fill(events []im.Event, show func(*im.Event) (*imv1.RoomEvent, error)) (whole bool, err error) {
+	for i := range events {
+		shown, err := show(&events[i])
+		if err != nil {
+			return false, err
+		}
+		p.bytes += len(shown.GetMessage()) + len(shown.GetEntry())
+		full := p.maxBytes > 0 && p.bytes > p.maxBytes && len(p.reply.Events) > 0
+		if events[i].Seq != p.reply.Upto+1 || events[i].Seq > p.reply.Head || full {
+			return false, nil
+		}
+		p.reply.Events, p.reply.Upto = append(p.reply.Events, shown), events[i].Seq
+	}
+	return true, nil
 }
 
 // room reads a room as it is.

@@ -27,8 +27,9 @@ type rooms struct {
 	running   sync.WaitGroup
 
 	mu      sync.Mutex
-	open    map[string]*openRoom // by conversation id
-	wants   []wantedRoom         // attaches that wait for the store
+	open    map[string]*openRoom    // by conversation id
+	wants   []wantedRoom            // attaches that wait for the store, each once
+	wanted  map[wantedRoom]struct{} // the same
 	loading bool
 	asks    map[uint64]*roomAsk
 	asked   uint64
@@ -53,7 +54,7 @@ const maxRoomLoad = 512
 func newRooms(s *Server, partition int, term int64) *rooms {
 	r := &rooms{
 		server: s, partition: partition, term: term, began: time.Now(),
-		open: map[string]*openRoom{}, asks: map[uint64]*roomAsk{},
+		open: map[string]*openRoom{}, wanted: map[wantedRoom]struct{}{}, asks: map[uint64]*roomAsk{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -128,8 +129,7 @@ func (r *rooms) here(g *gateway, here *imv1.RoomHere) {
 		r.tellOthers(here.ConversationId, room, g)
 	}
 	if here.Attach || !attached {
-		r.wants = append(r.wants, wantedRoom{g, here.ConversationId})
-		r.load()
+		r.want(wantedRoom{g, here.ConversationId})
 		return
 	}
 	if elsewhere := room.elsewhere(g); room.known && (room.head > here.Head || elsewhere != here.Elsewhere) {
@@ -137,7 +137,16 @@ func (r *rooms) here(g *gateway, here *imv1.RoomHere) {
 	}
 }
 
-// leave takes a gateway out of a room. The caller holds mu, here and below.
+// want has an attach answered. The caller holds mu, here and below.
+func (r *rooms) want(w wantedRoom) {
+	if _, waits := r.wanted[w]; !waits {
+		r.wanted[w] = struct{}{}
+		r.wants = append(r.wants, w)
+	}
+	r.load()
+}
+
+// leave takes a gateway out of a room.
 func (r *rooms) leave(id string, room *openRoom, g *gateway) {
 	if room == nil {
 		return
@@ -204,6 +213,9 @@ func (r *rooms) takeWants() []wantedRoom {
 	defer r.mu.Unlock()
 	wants := r.wants[:min(len(r.wants), maxRoomLoad)]
 	r.wants = r.wants[len(wants):]
+	for _, w := range wants {
+		delete(r.wanted, w)
+	}
 	r.loading = len(wants) > 0
 	return wants
 }
@@ -231,7 +243,8 @@ func (r *rooms) states(wants []wantedRoom) (map[string]*im.ConversationState, er
 	return states, err
 }
 
-// attach answers those who wanted rooms.
+// attach answers those who wanted rooms. Who has attached again meanwhile is answered by what
+// is read then: what was read now may be older than the room.
 func (r *rooms) attach(wants []wantedRoom, states map[string]*im.ConversationState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -240,7 +253,8 @@ func (r *rooms) attach(wants []wantedRoom, states map[string]*im.ConversationSta
 		if room == nil {
 			continue
 		}
-		if _, still := room.gateways[want.from]; !still {
+		_, still := room.gateways[want.from]
+		if _, again := r.wanted[want]; !still || again {
 			continue
 		}
 		there := &imv1.RoomThere{ConversationId: want.id, Attached: true}

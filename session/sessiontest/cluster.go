@@ -35,6 +35,8 @@ type Cluster struct {
 	OnPublish func(*imv1.Publish) *imv1.Reply
 	// OnLogin, if it returns an error, refuses an auth.
 	OnLogin func(*imv1.LoginRequest) *imv1.Error
+	// OnRoomPage answers a page of a room; without it there is none.
+	OnRoomPage func(*imv1.RoomPageRequest) *imv1.RoomPageReply
 	// OnPull, if it returns an error, replaces a page.
 	OnPull func(*imv1.PullRequest) error
 

@@ -58,10 +58,13 @@ func (tr *Transfer) called(ctx context.Context) error {
 	return nil
 }
 
-// RoomPage knows no room.
-func (tr *Transfer) RoomPage(ctx context.Context, _ *imv1.RoomPageRequest) (*imv1.RoomPageReply, error) {
+// RoomPage knows no room but by OnRoomPage.
+func (tr *Transfer) RoomPage(ctx context.Context, r *imv1.RoomPageRequest) (*imv1.RoomPageReply, error) {
 	if err := tr.called(ctx); err != nil {
 		return nil, err
+	}
+	if answer := tr.cluster.OnRoomPage; answer != nil {
+		return answer(r), nil
 	}
 	return &imv1.RoomPageReply{Error: &imv1.Error{Code: string(im.NotFound), Message: "no such room"}}, nil
 }
