@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,5 +241,30 @@ func TestStartAndStop(t *testing.T) {
 		if err := server.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A message of many frames whose answers are large, from a client that does not read: it is
+// answered as far as sockets take it, and its session ends as any other that is not read.
+func TestOneMessageOfManyFramesIsBounded(t *testing.T) {
+	cluster := sessiontest.New(t, 1)
+	var pages atomic.Int64
+	cluster.OnRoomPage = func(*imv1.RoomPageRequest) *imv1.RoomPageReply {
+		pages.Add(1)
+		event := &imv1.RoomEvent{Seq: 1, What: &imv1.RoomEvent_Message{Message: make([]byte, 100<<10)}}
+		return &imv1.RoomPageReply{Head: 1, Upto: 1, Events: []*imv1.RoomEvent{event}}
+	}
+	hub := cluster.Hub(t, session.Config{Rooms: 10, SlowTimeout: 300 * time.Millisecond})
+	c := &sessiontest.Client{T: t, Wire: dial(t, start(t, hub), false), Form: wire.Proto}
+	c.Login("ann", "d1")
+	var joins []byte
+	const frames = 2000
+	for i := range int32(frames) {
+		joins = append(joins, c.Encode(wire.OpJoin, i, &imv1.Join{RoomId: "r"})...)
+	}
+	c.Raw(joins)
+	sessiontest.Eventually(t, func() bool { return hub.Connections() == 0 })
+	if n := pages.Load(); n == 0 || n > frames/10 {
+		t.Errorf("%d of %d were answered", n, frames)
 	}
 }

@@ -217,6 +217,9 @@ func (tr *Transfer) enter(g *gateway) bool {
 	for q, term := range tr.owned {
 		g.send(&imv1.ToGateway{Ownerships: []*imv1.Ownership{{Partition: q, Term: term}}})
 	}
+	if tr.cluster.OnRoomPage != nil {
+		g.send(&imv1.ToGateway{RoomOwnerships: []*imv1.Ownership{{Term: 1}}})
+	}
 	return true
 }
 
@@ -250,6 +253,11 @@ func (tr *Transfer) handle(g *gateway, m *imv1.ToTransfer) {
 	}
 	for _, d := range m.Detaches {
 		delete(c.inbox(d.UserId).sessions, key(g, d.Session))
+	}
+	for _, here := range m.Rooms {
+		if here.Attach {
+			g.send(&imv1.ToGateway{Rooms: []*imv1.RoomThere{{ConversationId: here.ConversationId, Attached: true}}})
+		}
 	}
 	for _, a := range m.Acks {
 		tr.ack(g, a)
