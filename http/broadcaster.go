@@ -116,9 +116,8 @@ func (b *broadcaster) step(ctx context.Context) bool {
 		ours, err := b.claim(bounded, running[i].ID)
 		if err != nil {
 			b.failed("claim a broadcast", err)
-			return true
 		}
-		more = more || ours
+		more = more || ours || err != nil
 		if ours && running[i].Priority == running[0].Priority { // others wait for those above them
 			if err := b.send(ctx, running[i].ID); err != nil {
 				b.failed("send a broadcast", err)

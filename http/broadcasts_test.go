@@ -296,13 +296,16 @@ func (o *overtaken) LastTerm(ctx context.Context, partition string) (im.Term, er
 	return last, err
 }
 
-// Who loses a claim to a server that then stops looks again.
+// Who loses a claim to a server that then stops looks again, and sends meanwhile what is
+// its own.
 func TestATakeoverThatLosesARace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, to := newMemoryBroadcasts(), newAudience()
 		store.users = fakeUsers(30)
 		store.keep(t, im.Broadcast{ID: "b", All: true, PerSecond: 10, SenderID: "s"})
+		store.keep(t, im.Broadcast{ID: "own", All: true, PerSecond: 10, SenderID: "s", CreatedAtMs: 1})
 		store.terms["broadcast.b"] = []im.Term{{Partition: "broadcast.b", Term: 1, Owner: "gone"}}
+		store.terms["broadcast.own"] = []im.Term{{Partition: "broadcast.own", Term: 1, Owner: "two"}}
 		b := broadcasting("two", store, to)
 		b.server.Broadcasts = &overtaken{memoryBroadcasts: store}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -310,10 +313,14 @@ func TestATakeoverThatLosesARace(t *testing.T) {
 		var running sync.WaitGroup
 		running.Go(func() { b.run(ctx, lists) })
 		lists <- []im.Server{{ID: "two", Role: "http"}}
+		synctest.Wait()
+		if p := store.broadcasts["own"].BroadcastProgress; p.Sent != 10 {
+			t.Errorf("beside a claim that was lost: %+v", p)
+		}
 		time.Sleep(time.Minute)
 		cancel()
 		running.Wait()
-		if p := store.broadcasts["b"].BroadcastProgress; p.State != im.BroadcastDone || len(to.got) != 30 {
+		if p := store.broadcasts["b"].BroadcastProgress; p.State != im.BroadcastDone || p.Sent != 30 {
 			t.Errorf("a minute later: %+v", p)
 		}
 	})
