@@ -120,6 +120,9 @@ func (s *Server) signOutAll(ctx context.Context, userID, but string) error {
 // whose user tries again. Groups that it was put into meanwhile are left afterwards.
 func (s *Server) deleteAccount(ctx context.Context, _ *nothing) (*nothing, error) {
 	userID := callerOf(ctx).UserID
+	if err := s.mayDelete(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.leaveGroups(ctx); err != nil {
 		return nil, err
 	}
@@ -130,6 +133,21 @@ func (s *Server) deleteAccount(ctx context.Context, _ *nothing) (*nothing, error
 		return nil, err
 	}
 	return nil, s.leaveGroups(ctx)
+}
+
+// mayDelete refuses a device that is signed out, unless it is by the deletion that it asks
+// for again: who has signed a stolen device out has it do nothing more.
+func (s *Server) mayDelete(ctx context.Context) error {
+	caller := callerOf(ctx)
+	user, err := s.userByID(ctx, caller.UserID)
+	if err != nil || user.Deleted {
+		return err
+	}
+	device, err := s.anyDevice(ctx, caller.DeviceID)
+	if err == nil && !signedIn(device, caller) {
+		return revokedToken()
+	}
+	return err
 }
 
 // disableUser is the operator's: a business takes an account out of use, or gives it
@@ -156,14 +174,15 @@ func (s *Server) disableUser(ctx context.Context, in *changeAccountRequest) (*no
 	return nil, s.signOutAll(ctx, user.ID, "")
 }
 
-// stillRight looks again at an account that has just been let in: what ended its
-// sessions meanwhile did not know of this one.
-func (s *Server) stillRight(ctx context.Context, user *im.User, deviceID string, session *Session) error {
-	now, err := s.userByID(ctx, user.ID)
+// stillRight judges an account again that has just been let in: what ended its sessions
+// meanwhile did not know of this one, which is ended as well.
+func (s *Server) stillRight(ctx context.Context, session *Session, deviceID string, judge func(*im.User) error) error {
+	user, err := s.userByID(ctx, session.UserID)
 	if err != nil {
 		return err
 	}
-	if now.PasswordHash == user.PasswordHash && !now.Disabled {
+	refusal := judge(&user)
+	if refusal == nil {
 		return nil
 	}
 	token, ok := parseRefreshToken(s.config.RefreshSecret, session.RefreshToken)
@@ -173,5 +192,13 @@ func (s *Server) stillRight(ctx context.Context, user *im.User, deviceID string,
 	if err := s.revoke(ctx, user.ID, deviceID, token.family); err != nil {
 		return err
 	}
-	return im.Errorf(im.Unauthenticated, "the username or the password is wrong")
+	return refusal
+}
+
+// enabled refuses an account that is disabled.
+func enabled(user *im.User) error {
+	if user.Disabled {
+		return im.Errorf(im.Forbidden, "the account is disabled")
+	}
+	return nil
 }

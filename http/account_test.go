@@ -70,6 +70,40 @@ func TestAPasswordChangesDuringALogIn(t *testing.T) {
 	}
 }
 
+// A device that was signed out can not delete the account, as one that was stolen.
+func TestWhoIsSignedOutDeletesNoAccount(t *testing.T) {
+	w := newWorld(t)
+	ann, token := w.token("ann")
+	stolen := w.signIn("ann", "d2", "ios")
+	w.call("DELETE", "/v1/devices/d2", token, nil).ok("sign it out", 204)
+	w.call("DELETE", "/v1/users/me", stolen, nil).refused("by who is signed out", im.Unauthenticated)
+	w.call("PATCH", "/v1/service/users/"+ann, serviceKey, `{"disabled":true}`).ok("disable", 204)
+	w.call("DELETE", "/v1/users/me", token, nil).refused("by who is disabled", im.Unauthenticated)
+	if w.store.users[0].Deleted || len(w.pipeline.published) > 0 {
+		t.Errorf("the account is %+v, published %v", w.store.users[0], w.pipeline.published)
+	}
+}
+
+// An account that is disabled while a device is signed in keeps none.
+func TestAnAccountIsDisabledDuringASignIn(t *testing.T) {
+	w := newWorld(t)
+	ann, _ := w.token("ann")
+	w.store.fail = func(call string) error {
+		if call == "PutDevice" {
+			w.store.users[0].Disabled = true
+		}
+		return nil
+	}
+	w.call("POST", "/v1/service/tokens", serviceKey, `{"user_id":"`+ann+`","device_id":"d2","platform":"ios"}`).refused("by the service", im.Forbidden)
+	w.store.users[0].Disabled = false
+	w.logIn("ann", "password-ann", "d3", "ios").refused("by password", im.Forbidden)
+	for key, device := range w.store.devices {
+		if key[1] != "d1" && device.Family != "" {
+			t.Errorf("device %+v is signed in", device)
+		}
+	}
+}
+
 func TestDeletingAnAccount(t *testing.T) {
 	w := newWorld(t)
 	ann, token := w.token("ann")

@@ -73,12 +73,14 @@ func (s *Server) authenticate(ctx context.Context, header string, may judgeDevic
 	device, err := s.Devices.Device(ctx, claims.UserID, claims.DeviceID)
 	switch {
 	case errors.Is(err, im.ErrNotFound), err == nil && !may(device, claims):
-		return im.Claims{}, im.Errorf(im.Unauthenticated, "the token has been revoked")
+		return im.Claims{}, revokedToken()
 	case err != nil:
 		return im.Claims{}, err
 	}
 	return claims, nil
 }
+
+func revokedToken() error { return im.Errorf(im.Unauthenticated, "the token has been revoked") }
 
 // requireServiceKey lets through who shows the service key.
 func (s *Server) requireServiceKey(ctx huma.Context, next func(huma.Context)) {

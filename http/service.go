@@ -89,11 +89,14 @@ func (s *Server) issueTokens(ctx context.Context, in *request[deviceOf]) (*answe
 	if err != nil {
 		return nil, err
 	}
-	if user.Disabled {
-		return nil, im.Errorf(im.Forbidden, "the account is disabled")
+	if err := enabled(&user); err != nil {
+		return nil, err
 	}
 	session, err := s.openSession(ctx, user.ID, in.Body.DeviceID, in.Body.Platform)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.stillRight(ctx, &session, in.Body.DeviceID, enabled); err != nil {
 		return nil, err
 	}
 	return reply(session), nil

@@ -69,7 +69,13 @@ func (s *Server) logIn(ctx context.Context, in *request[login]) (*answer[Session
 	if err != nil {
 		return nil, err
 	}
-	if err := s.stillRight(ctx, &user, in.Body.DeviceID, &session); err != nil {
+	err = s.stillRight(ctx, &session, in.Body.DeviceID, func(now *im.User) error {
+		if now.PasswordHash != user.PasswordHash {
+			return wrongLogin()
+		}
+		return enabled(now)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply(session), nil
@@ -101,11 +107,13 @@ func (s *Server) checkPassword(ctx context.Context, name, password string) (im.U
 	case err != nil:
 		return im.User{}, err
 	case !right || user.ID == "":
-		return im.User{}, im.Errorf(im.Unauthenticated, "the username or the password is wrong")
-	case user.Disabled: // of one that is deleted no password is right
-		return im.User{}, im.Errorf(im.Forbidden, "the account is disabled")
+		return im.User{}, wrongLogin()
 	}
-	return user, nil
+	return user, enabled(&user) // of one that is deleted no password is right
+}
+
+func wrongLogin() error {
+	return im.Errorf(im.Unauthenticated, "the username or the password is wrong")
 }
 
 func checkDevice(deviceID, platform string) error {
