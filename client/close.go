@@ -40,8 +40,11 @@ func (c *Client) shutDown() {
 	close(c.keepFinal)
 	c.keepers.Wait()
 	c.mu.Lock()
-	link := c.link
+	link, started := c.link, c.started
 	c.mu.Unlock()
+	if !started { // there is no keeper; what was accepted is kept all the same
+		c.save() //nolint:errcheck // its hook has told
+	}
 	link.flush()
 	c.cancel()
 	c.runs.Wait()

@@ -17,13 +17,19 @@ import (
 // session and tries again as Read does.
 func (c *Client) Watch(ctx context.Context, userIDs ...string) ([]*imv1.Presence, error) {
 	watch := &imv1.Watch{UserIds: userIDs}
+	c.mu.Lock()
+	former := c.watched
+	c.watched = watch // before it is asked for: else a session that begins with the answer would not watch
+	c.mu.Unlock()
 	var reply imv1.WatchReply
 	if err := c.ask(ctx, wire.OpWatch, watch, wire.OpWatchReply, &reply); err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watched == watch {
+			c.watched = former
+		}
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.watched = watch
 	return reply.GetPresences(), nil
 }
 

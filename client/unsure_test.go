@@ -45,6 +45,71 @@ func TestACloseCutShortKeepsTheSends(t *testing.T) {
 	})
 }
 
+// What was accepted before there was a session is kept by Close, too.
+func TestASendBeforeConnectIsKept(t *testing.T) {
+	story(t, func(t *testing.T, f *fake) {
+		state := &MemoryState{}
+		c := f.client(func(config *Config) { config.State = state })
+		sending, err := c.SendAsync(t.Context(), ToUser("bob"), TextContent("hi"), SendOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeClient(t, c)
+		if _, err := sending.Wait(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Error("the outcome:", err)
+		}
+		next := f.client(func(config *Config) { config.State = state })
+		defer closeClient(t, next)
+		if _, send := f.connected(next, nil).send(); send.GetClientMsgId() != sending.ClientMsgID {
+			t.Errorf("the next client sends %v", send)
+		}
+	})
+}
+
+// A session that takes the place of the one that has just answered watches as well; one
+// that comes after a refusal watches whom the one before did.
+func TestAWatchOutlivesTheSessionThatAnswersIt(t *testing.T) {
+	story(t, func(t *testing.T, f *fake) {
+		c := f.client(nil)
+		defer closeClient(t, c)
+		p := f.connected(c, nil)
+		watch := func(user string) chan error {
+			done := make(chan error, 1)
+			go func() {
+				_, err := c.Watch(t.Context(), user)
+				done <- err
+			}()
+			return done
+		}
+		watched := func(p *peer, want string) wire.Frame {
+			frame, body := expect[imv1.Watch](p, wire.OpWatch)
+			if got := body.GetUserIds(); !slices.Equal(got, []string{want}) {
+				t.Errorf("watches %v, not %s", got, want)
+			}
+			return frame
+		}
+		done := watch("bob")
+		watched(p, "bob")
+		p.close() // before, or after, the answer: the client can not tell
+		p = f.accept()
+		p.welcome(nil)
+		p.write(wire.OpWatchReply, watched(p, "bob").Seq, &imv1.WatchReply{}) // the session's own
+		p.write(wire.OpWatchReply, watched(p, "bob").Seq, &imv1.WatchReply{})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		done = watch("carol")
+		p.refuse(watched(p, "carol"), im.Invalid, 0)
+		if err := <-done; err == nil {
+			t.Error("a refused watch has no error")
+		}
+		p.close()
+		p = f.accept()
+		p.welcome(nil)
+		watched(p, "bob")
+	})
+}
+
 // A refresh whose answer is lost with the session is repeated at once: after 30 s
 // the same refresh token would revoke the device.
 func TestARefreshOfUnknownOutcomeIsRepeated(t *testing.T) {
