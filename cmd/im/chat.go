@@ -19,6 +19,9 @@ import (
 // defaultServer is where the http server is by default.
 const defaultServer = "http://127.0.0.1:8080"
 
+// maxLine is how long a line of input may be: more than any message.
+const maxLine = 64 << 10
+
 // newChatCommand returns "im chat", a terminal client.
 func newChatCommand() *cobra.Command {
 	var options chatOptions
@@ -76,12 +79,12 @@ func runChat(ctx context.Context, options *chatOptions, in io.Reader, out io.Wri
 }
 
 // loop does what the lines say until they end, /quit or the context ends.
-func (c *chat) loop(ctx context.Context, lines <-chan string) error {
+func (c *chat) loop(ctx context.Context, in *typed) error {
 	for {
 		select {
-		case line, more := <-lines:
+		case line, more := <-in.lines:
 			if !more {
-				return nil
+				return in.err
 			}
 			command, err := parseChat(line)
 			if command.verb == verbQuit {
@@ -145,19 +148,30 @@ func (c *chat) say(line string) {
 	fmt.Fprintln(c.out, line)
 }
 
+// typed is lines, and, once they have ended, why.
+type typed struct {
+	lines chan string
+	err   error // nil at the end of the file; good once lines is closed
+}
+
 // readLines reads lines in the background. The goroutine ends with the input,
 // which for a terminal is the end of the program.
-func readLines(in io.Reader) <-chan string {
-	lines := make(chan string)
+func readLines(in io.Reader) *typed {
+	read := &typed{lines: make(chan string)}
 	go func() {
-		defer close(lines)
+		defer close(read.lines)
 		scanner := bufio.NewScanner(in)
-		scanner.Buffer(nil, 64<<10)
+		scanner.Buffer(nil, maxLine)
 		for scanner.Scan() {
-			lines <- scanner.Text()
+			read.lines <- scanner.Text()
+		}
+		if errors.Is(scanner.Err(), bufio.ErrTooLong) {
+			read.err = fmt.Errorf("a line has at most %d bytes: this one, and what follows, was not said", maxLine)
+		} else if err := scanner.Err(); err != nil {
+			read.err = fmt.Errorf("read what is typed: %w", err)
 		}
 	}()
-	return lines
+	return read
 }
 
 // askPassword returns the flag's password, or asks for one where there is a

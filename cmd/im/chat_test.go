@@ -265,3 +265,13 @@ func TestAChatNeedsAPassword(t *testing.T) {
 		t.Fatal("went on without a password")
 	}
 }
+
+// A line that is too long ends a chat with an error, not as if it had been the last.
+func TestAChatSaysThatALineIsTooLong(t *testing.T) {
+	var out strings.Builder
+	in := strings.NewReader("/help\n" + strings.Repeat("x", maxLine+1) + "\n/quit\n")
+	err := runChat(t.Context(), &chatOptions{dataDir: t.TempDir()}, in, &out)
+	if err == nil || !strings.Contains(err.Error(), "at most 65536 bytes") || !strings.Contains(out.String(), "talk to someone") {
+		t.Errorf("%v after %q", err, out.String())
+	}
+}

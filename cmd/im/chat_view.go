@@ -64,7 +64,7 @@ func (v *chatView) message(message *imv1.Message, shown bool) []string {
 	if message.GetDeleted() {
 		return nil
 	}
-	if message.GetSenderId() == v.self && message.GetConversationType() != string(im.Group) {
+	if message.GetSenderId() == v.self && receipted(message) {
 		id := message.GetConversationId()
 		v.own[id] = append(v.own[id], ownMessage{seq: message.GetConversationSeq(), text: contentText(message)})
 	}
@@ -76,6 +76,11 @@ func (v *chatView) message(message *imv1.Message, shown bool) []string {
 		line += "  (in " + printable(v.group(message.GetConversationId())) + ")"
 	}
 	return []string{line}
+}
+
+// receipted reports whether there are receipts of what is said in such a conversation.
+func receipted(m *imv1.Message) bool {
+	return m.GetConversationType() != string(im.Group) && m.GetConversationType() != string(im.Room)
 }
 
 // membership says what has changed in a group.
@@ -245,7 +250,7 @@ func reason(err error) string {
 	if unanswered(err) {
 		return "the server does not answer"
 	}
-	return err.Error()
+	return printable(err.Error())
 }
 
 // unanswered reports whether an error means that nobody was there.
