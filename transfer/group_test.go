@@ -397,6 +397,7 @@ func TestAChangeThatWasStoredAndNotProjected(t *testing.T) {
 			if ack := recv(t, g.replies).GetSendAck(); !ack.GetDuplicate() || ack.ConversationSeq != 1 {
 				t.Fatalf("made again: %v, want the original", ack)
 			}
+			w.sees(g, 1, "ann", "1 created  by ann name=G") // before the queue ends with its process
 			dying.Store(true)
 			g.postChange("ann", "g", "c2", im.ActionJoined, nil, "bob")
 			die()

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -51,8 +52,12 @@ func hot(t testing.TB) map[string]func() {
 
 func TestNoAllocations(t *testing.T) {
 	for name, f := range hot(t) {
-		if n := testing.AllocsPerRun(200, f); n != 0 {
-			t.Errorf("%s allocates %v times", name, n)
+		least := math.Inf(1)
+		for range 3 { // what other goroutines allocate is counted too
+			least = min(least, testing.AllocsPerRun(200, f))
+		}
+		if least != 0 {
+			t.Errorf("%s allocates %v times", name, least)
 		}
 	}
 }
