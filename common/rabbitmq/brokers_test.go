@@ -139,7 +139,7 @@ type talk struct {
 func startTalk(t *testing.T, c rabbitmq.Config, partition int) *talk {
 	ctx, cancel := context.WithCancel(context.Background())
 	talk := &talk{
-		partition: partition, sends: startStream(open(t, c), partition),
+		partition: partition, sends: startStream(open(t, c), partition, asFastAsItCan),
 		cancel: cancel, seen: map[int]bool{}, highest: -1,
 	}
 	q := open(t, c)

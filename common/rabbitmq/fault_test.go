@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 			hasty := open(t, c)
 			c.Patience = patience
 			patient := open(t, c)
-			one, other := startStream(hasty, 0), startStream(patient, 1)
+			one, other := startStream(hasty, 0, steadily), startStream(patient, 1, steadily)
 			one.grows(t, 200)
 			other.grows(t, 200)
 

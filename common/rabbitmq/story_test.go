@@ -86,10 +86,22 @@ type stream struct {
 	slowest   time.Duration // from a publish to its answer
 }
 
-func startStream(q *rabbitmq.Queue, partition int) *stream {
+// The time between two items of a stream. As fast as it can a stream keeps all
+// processors busy, with nothing but itself.
+const (
+	asFastAsItCan = 0
+	steadily      = 500 * time.Microsecond
+)
+
+func startStream(q *rabbitmq.Queue, partition int, every time.Duration) *stream {
 	s := &stream{room: make(chan struct{}, 500), stop: make(chan struct{}), confirmed: map[int]bool{}}
 	s.done.Go(func() {
+		pace := time.NewTicker(max(every, time.Nanosecond))
+		defer pace.Stop()
 		for i := 0; ; i++ {
+			if every > 0 {
+				<-pace.C
+			}
 			select {
 			case s.room <- struct{}{}:
 			case <-s.stop:
