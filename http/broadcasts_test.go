@@ -314,8 +314,8 @@ func TestATakeoverThatLosesARace(t *testing.T) {
 		running.Go(func() { b.run(ctx, lists) })
 		lists <- []im.Server{{ID: "two", Role: "http"}}
 		synctest.Wait()
-		if p := store.broadcasts["own"].BroadcastProgress; p.Sent != 10 {
-			t.Errorf("beside a claim that was lost: %+v", p)
+		if own, err := store.Broadcast(t.Context(), "own"); err != nil || own.Sent != 10 {
+			t.Errorf("beside a claim that was lost: %+v, %v", own, err)
 		}
 		time.Sleep(time.Minute)
 		cancel()

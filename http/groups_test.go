@@ -123,14 +123,14 @@ func TestReadingAGroup(t *testing.T) {
 	w.group("g", &imv1.GroupSettings{Name: "G", History: "joined", Join: "request", Requests: []*imv1.JoinRequest{
 		{UserId: "dan", Text: "hi", AtMs: 7}, {UserId: "al", AtMs: 12}, {UserId: "bo", AtMs: 12},
 	}},
-		im.Member{UserID: "zoe", JoinedSeq: 2, Role: "member", MutedUntilMs: 9}, im.Member{UserID: ann, JoinedSeq: 1, Role: "owner"})
+		im.Member{UserID: "~zoe" /* behind every id */, JoinedSeq: 2, Role: "member", MutedUntilMs: 9}, im.Member{UserID: ann, JoinedSeq: 1, Role: "owner"})
 	w.call("GET", "/v1/groups/g", token, nil).ok("group", 200).is("", fmt.Sprintf(
 		`{"group_id":"g","name":"G","history":"joined","join":"request","conversation_id":%q,"owner_id":%q,"members":2,"role":"owner"}`,
 		im.GroupConversation("g"), ann))
 	page := w.call("GET", "/v1/groups/g/members?limit=1", token, nil).ok("members", 200)
 	page.is("members", fmt.Sprintf(`[{"user_id":%q,"role":"owner","joined_seq":"1"}]`, ann))
 	w.call("GET", "/v1/groups/g/members?limit=1&cursor="+page.str("next"), token, nil).ok("more members", 200).
-		is("", `{"members":[{"user_id":"zoe","role":"member","muted_until_ms":"9","joined_seq":"2"}]}`)
+		is("", `{"members":[{"user_id":"~zoe","role":"member","muted_until_ms":"9","joined_seq":"2"}]}`)
 	page = w.call("GET", "/v1/groups/g/requests?limit=2", token, nil).ok("requests", 200)
 	page.is("requests", `[{"user_id":"dan","text":"hi","at_ms":"7"},{"user_id":"al","at_ms":"12"}]`)
 	w.call("GET", "/v1/groups/g/requests?cursor="+page.str("next"), token, nil).ok("more requests", 200).
