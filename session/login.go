@@ -29,6 +29,7 @@ func (s *Session) auth(frame wire.Frame) {
 		s.disconnect(im.DisconnectUnauthenticated, "auth is refused", 0)
 	default:
 		s.login(frame.Seq, &auth)
+		s.leaveLogins()
 	}
 }
 

@@ -29,7 +29,8 @@ const (
 // would take it all, each session up to maxUnanswered, and everybody's answers would
 // come late by however long that queue is. It adds one for each prompt answer and
 // halves, once per round trip, for a late one, so all sessions find their share and
-// come back to the full bound when the server does. The session's mu guards it.
+// come back to the full bound when the server does. Only acks of sends count: what else is
+// answered has not been where the queue is. The session's mu guards it.
 type pace struct {
 	allowed uint16        // 0 = firstAllowed
 	cut     time.Duration // when it was last halved
@@ -45,8 +46,8 @@ func (p *pace) most() int {
 	return int(p.allowed)
 }
 
-// answered takes what an answer took, of a publish that went out at a time beside so
-// many others. Only who uses the room shows that there is more.
+// answered takes what the ack of a send took that went out at a time beside so many
+// others. Only who uses the room shows that there is more.
 func (p *pace) answered(at, now time.Duration, others int) {
 	p.took, p.heard = now-at, now
 	switch most := p.most(); {
@@ -77,7 +78,7 @@ func (s *Session) paceRoom(now time.Duration) (most int, behind bool) {
 func (s *Session) mayPublish(now, since time.Duration) (admission, *im.Error) {
 	a := admission{timeout: stalled}
 	most, behind := s.paceRoom(now)
-	if len(s.unanswered) < most {
+	if len(s.unanswered) < most && s.bytes < maxUnansweredBytes {
 		behind = false
 		if a = s.admit(s.hub.link); a.ok {
 			return a, nil

@@ -9,8 +9,8 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// Bounds of what one session may have unanswered; beyond them its socket is not
-// read any further.
+// Bounds of what one session may have unanswered, of publishes and of all else. Beyond
+// the latter its socket is not read any further.
 const (
 	maxUnanswered      = 256
 	maxUnansweredBytes = 1 << 20
@@ -193,12 +193,17 @@ func publishBytes(p *imv1.Publish) int {
 }
 
 // publish hands a request to the link. While too much is unanswered, or no transfer
-// lives, it waits up to 2 s; then the answer is unavailable.
+// lives, it waits up to 2 s; then the answer is unavailable. A signal, which is for now or
+// for nothing, does not wait.
 func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for since := s.hub.now(); s.haveRoom(); {
-		a, refusal := s.mayPublish(s.hub.now(), since)
+	look := s.mayPublish
+	if kind == requestSignal {
+		look = s.maySignal
+	}
+	for since := s.hub.now(); !s.closing; {
+		a, refusal := look(s.hub.now(), since)
 		switch {
 		case a.ok:
 			publish.Session, publish.Request = s.number, s.nextRequest(kind, seq)
@@ -217,11 +222,20 @@ func (s *Session) publish(publish *imv1.Publish, seq int32, kind uint64) {
 	}
 }
 
-// haveRoom waits until the session may have one more request unanswered; false
+// maySignal refuses a signal that can not go out at once.
+func (s *Session) maySignal(_, _ time.Duration) (admission, *im.Error) {
+	a := s.admit(s.hub.link)
+	if !a.ok {
+		return a, errNoTransfer()
+	}
+	return a, nil
+}
+
+// haveRoom waits until the session may have one more ack, or heartbeat, unanswered; false
 // when it ends first. Answers that stay away for a minute end it.
 func (s *Session) haveRoom() bool {
 	patience := s.hub.now() + s.hub.config.SlowTimeout
-	for !s.closing && s.full() {
+	for !s.closing && len(s.ackPending)+len(s.beats) >= maxUnanswered {
 		if s.hub.now() >= patience {
 			s.mu.Unlock()
 			s.disconnect(im.DisconnectUnavailable, "requests are not answered", time.Second)
@@ -231,11 +245,6 @@ func (s *Session) haveRoom() bool {
 		s.wait(nil, time.Second)
 	}
 	return !s.closing
-}
-
-// full reports whether the session has to wait for answers.
-func (s *Session) full() bool {
-	return len(s.unanswered)+len(s.ackPending)+len(s.beats) >= maxUnanswered || s.bytes >= maxUnansweredBytes
 }
 
 func errNoTransfer() *im.Error {

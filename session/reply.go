@@ -41,7 +41,7 @@ func (s *Session) reply(r *imv1.Reply) {
 			return
 		}
 		im.CrashPoint(im.CrashReplyTaken)
-		if code := im.Code(r.GetError().GetCode()); code == "" || code.Final() { // others say nothing of how long it takes
+		if r.GetSendAck() != nil {
 			s.pace.answered(u.at, s.hub.now(), len(s.unanswered))
 		}
 		s.traceAnswered(u.publish, r.GetSendAck(), im.Code(r.GetError().GetCode()))

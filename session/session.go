@@ -84,6 +84,8 @@ type Session struct {
 	failed   error         // or why there is none
 	textual  bool          // it is a text message
 	crowded  time.Duration // not 0: there is no room to judge an auth now; when to come again
+	placed   bool          // it has a place among the log-ins
+	entered  time.Duration // since when
 	loggedIn bool
 	over     bool // nothing is read any more
 }
@@ -104,15 +106,21 @@ func (s *Session) run() {
 			s.hub.crew.do(s, (*Session).take)
 			continue
 		}
-		if s.crowded = s.hub.logins.enter(); s.crowded > 0 {
-			s.hub.crew.do(s, (*Session).take)
-			continue
-		}
-		began := s.hub.now()
+		s.crowded = s.hub.logins.enter()
+		s.placed, s.entered = s.crowded == 0, s.hub.now()
 		s.hub.crew.do(s, (*Session).take)
-		s.hub.logins.leave(s.hub.now() - began)
+		s.leaveLogins()
 	}
 	s.hub.crew.start(s, (*Session).end)
+}
+
+// leaveLogins gives the place of a log-in up, where there is one: as soon as that has been
+// judged, whatever else has come with it.
+func (s *Session) leaveLogins() {
+	if s.placed {
+		s.placed = false
+		s.hub.logins.leave(s.hub.now() - s.entered)
+	}
 }
 
 // take handles what the reader has read, and prepares the next Read.

@@ -268,3 +268,23 @@ func TestOneMessageOfManyFramesIsBounded(t *testing.T) {
 		t.Errorf("%d of %d were answered", n, frames)
 	}
 }
+
+// What comes behind an auth in the same message takes no place of those who log in, however
+// long that is at work.
+func TestFramesBehindAnAuthHoldNoLogInUp(t *testing.T) {
+	cluster := sessiontest.New(t, 1)
+	working, done := make(chan struct{}), make(chan struct{})
+	cluster.OnRoomPage = func(*imv1.RoomPageRequest) *imv1.RoomPageReply {
+		close(working)
+		<-done
+		return &imv1.RoomPageReply{}
+	}
+	defer close(done)
+	address := start(t, cluster.Hub(t, session.Config{Rooms: 10, MaxLogins: 1}))
+	ann := &sessiontest.Client{T: t, Wire: dial(t, address, false), Form: wire.Proto}
+	both := ann.Encode(wire.OpAuth, 1, &imv1.Auth{Token: sessiontest.Token("ann", "d1", "web", 0), DeviceId: "d1", Platform: "web"})
+	ann.Raw(append(both, ann.Encode(wire.OpJoin, 2, &imv1.Join{RoomId: "r"})...))
+	<-working
+	bob := &sessiontest.Client{T: t, Wire: dial(t, address, false), Form: wire.Proto}
+	bob.Login("bob", "d1")
+}
