@@ -2,9 +2,9 @@ package http
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -107,13 +107,8 @@ func (s *Server) signOutAll(ctx context.Context, userID, but string) error {
 	if err != nil {
 		return wrap("list devices", err)
 	}
-	var failures []error
-	for _, d := range devices {
-		if d.DeviceID != but {
-			failures = append(failures, s.revoke(ctx, userID, d.DeviceID, d.Family))
-		}
-	}
-	return errors.Join(failures...)
+	devices = slices.DeleteFunc(devices, func(d im.Device) bool { return d.DeviceID == but })
+	return s.revoke(ctx, devices...)
 }
 
 // deleteAccount leaves the groups first: where that fails there is still an account,
@@ -189,7 +184,7 @@ func (s *Server) stillRight(ctx context.Context, session *Session, deviceID stri
 	if !ok {
 		return fmt.Errorf("our own refresh token can not be read")
 	}
-	if err := s.revoke(ctx, user.ID, deviceID, token.family); err != nil {
+	if err := s.revoke(ctx, im.Device{UserID: user.ID, DeviceID: deviceID, Family: token.family}); err != nil {
 		return err
 	}
 	return refusal

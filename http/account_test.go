@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
@@ -101,6 +102,41 @@ func TestAnAccountIsDisabledDuringASignIn(t *testing.T) {
 		if key[1] != "d1" && device.Family != "" {
 			t.Errorf("device %+v is signed in", device)
 		}
+	}
+}
+
+// While no connection can be closed, for its owner is away, all devices are signed out all
+// the same; who asks again then closes their connections.
+func TestAllAreSignedOutWhileTheOwnerIsAway(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.RequestTimeout = time.Second })
+	ann, token := w.token("ann")
+	for _, device := range []string{"d2", "d3", "d4"} {
+		w.signIn("ann", device, "ios")
+	}
+	w.pipeline.err = im.Retry(im.Unavailable, time.Second, "the inbox has no owner")
+	w.call("DELETE", "/v1/devices", token, nil).refused("without an owner", im.Unavailable)
+	for _, d := range []string{"d2", "d3", "d4"} {
+		if family := w.store.devices[[2]string{ann, d}].Family; family != "" {
+			t.Errorf("%s is signed in", d)
+		}
+	}
+	w.pipeline.err, w.pipeline.kicked = nil, nil
+	w.call("DELETE", "/v1/devices", token, nil).ok("again", 204)
+	if got := w.pipeline.kickedDevices(t); !slices.Equal(got, []string{"d2", "d3", "d4"}) {
+		t.Errorf("kicked %v", got)
+	}
+	w.call("GET", "/v1/users/me", token, nil).ok("who has asked", 200)
+}
+
+// A connection is closed for the sign-in that has ended, not for a later one.
+func TestAKickNamesTheSignIn(t *testing.T) {
+	w := newWorld(t)
+	ann, token := w.token("ann")
+	family := w.store.devices[[2]string{ann, "d1"}].Family
+	w.call("DELETE", "/v1/sessions/current", token, nil).ok("sign out", 204)
+	w.logIn("ann", "password-ann", "d1", "web").ok("log in again", 200)
+	if k := w.pipeline.kicked[0]; k.Grant == 0 || k.Grant != im.Grant(family) {
+		t.Errorf("kicked %v, want the sign-in of %s", k, family)
 	}
 }
 

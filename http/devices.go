@@ -166,20 +166,10 @@ func (s *Server) signOutDevice(ctx context.Context, in *DevicePath) (*nothing, e
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.revoke(ctx, device.UserID, device.DeviceID, device.Family)
+	return nil, s.revoke(ctx, device)
 }
 
 func (s *Server) signOutOthers(ctx context.Context, _ *nothing) (*nothing, error) {
 	caller := callerOf(ctx)
-	devices, err := s.Devices.DevicesOf(ctx, caller.UserID)
-	if err != nil {
-		return nil, wrap("list devices", err)
-	}
-	var failures []error
-	for _, d := range devices {
-		if d.DeviceID != caller.DeviceID {
-			failures = append(failures, s.revoke(ctx, d.UserID, d.DeviceID, d.Family))
-		}
-	}
-	return nil, errors.Join(failures...)
+	return nil, s.signOutAll(ctx, caller.UserID, caller.DeviceID)
 }

@@ -267,15 +267,20 @@ func (m *memoryStore) FirstProgress(_ context.Context, keys []im.ProgressKey) ([
 	return times, err
 }
 
-func (m *memoryStore) SignOut(_ context.Context, userID, deviceID, family string) error {
+func (m *memoryStore) SignOut(ctx context.Context, devices ...im.Device) error {
 	err := m.enter("SignOut")
 	defer m.mu.Unlock()
-	key := [2]string{userID, deviceID}
-	if device := m.devices[key]; err == nil && device.Family == family {
-		device.Family, device.Push = "", im.Push{}
-		m.devices[key] = device
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return err
 	}
-	return err
+	for _, d := range devices {
+		key := [2]string{d.UserID, d.DeviceID}
+		if device := m.devices[key]; device.Family == d.Family {
+			device.Family, device.Push = "", im.Push{}
+			m.devices[key] = device
+		}
+	}
+	return nil
 }
 
 func (m *memoryStore) InsertRefresh(_ context.Context, refresh im.Refresh) error {

@@ -144,7 +144,7 @@ func (s *Server) successor(ctx context.Context, token refreshToken, now time.Tim
 // reused answers a token that was replaced long ago: somebody has a copy.
 func (s *Server) reused(ctx context.Context, token refreshToken) error {
 	s.log.Warn("refresh token used again, family revoked", "user_id", token.userID, "device_id", token.deviceID)
-	if err := s.revoke(ctx, token.userID, token.deviceID, token.family); err != nil {
+	if err := s.revoke(ctx, im.Device{UserID: token.userID, DeviceID: token.deviceID, Family: token.family}); err != nil {
 		return err
 	}
 	return im.Errorf(im.Unauthenticated, "the refresh token was used before; sign in again")

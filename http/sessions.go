@@ -7,13 +7,18 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
-// kickInterval is between two attempts to close a connection.
-const kickInterval = 200 * time.Millisecond
+const (
+	// kickInterval is between two attempts to close a connection.
+	kickInterval = 200 * time.Millisecond
+	// kicksAtOnce is how many connections are closed at a time.
+	kicksAtOnce = 16
+)
 
 type login struct {
 	Username string `json:"username"`
@@ -170,19 +175,29 @@ func (s *Server) sessionOf(token refreshToken, platform string) (Session, error)
 
 func (s *Server) signOut(ctx context.Context, _ *nothing) (*nothing, error) {
 	caller := callerOf(ctx)
-	return nil, s.revoke(ctx, caller.UserID, caller.DeviceID, caller.Family)
+	return nil, s.revoke(ctx, im.Device{UserID: caller.UserID, DeviceID: caller.DeviceID, Family: caller.Family})
 }
 
-// revoke ends a family, and then the connection that came in with it.
-func (s *Server) revoke(ctx context.Context, userID, deviceID, family string) error {
-	err := again(func() error { return s.Devices.SignOut(ctx, userID, deviceID, family) })
+// revoke ends the families of devices, of one user, and then the connections that came in
+// with them. All are signed out before the first connection is closed, for which its owner
+// may have to be waited for.
+func (s *Server) revoke(ctx context.Context, devices ...im.Device) error {
+	err := again(func() error { return s.Devices.SignOut(ctx, devices...) })
 	if err != nil {
-		return wrap("sign device out", err)
+		return wrap("sign devices out", err)
 	}
 	im.CrashPoint(im.CrashSignedOut)
-	return wrap("close the device's connection", s.kick(ctx, &imv1.KickRequest{
-		UserId: userID, DeviceId: deviceID, Code: string(im.Revoked), Reason: "the device was signed out",
-	}))
+	var closing errgroup.Group
+	closing.SetLimit(kicksAtOnce)
+	for i := range devices {
+		closing.Go(func() error {
+			return s.kick(ctx, &imv1.KickRequest{
+				UserId: devices[i].UserID, DeviceId: devices[i].DeviceID, Grant: im.Grant(devices[i].Family),
+				Code: string(im.Revoked), Reason: "the device was signed out",
+			})
+		})
+	}
+	return wrap("close the devices' connections", closing.Wait())
 }
 
 // kick closes connections. It tries again for as long as the request may take:

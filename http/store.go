@@ -49,8 +49,9 @@ type Devices interface {
 	ChangeDevice(ctx context.Context, userID, deviceID string, change im.DeviceChange) error
 	// Cursors returns the cursors of all devices of these users.
 	Cursors(ctx context.Context, userIDs []string) ([]im.Cursor, error)
-	// SignOut clears a device's family, and where it is woken, if it is still this one.
-	SignOut(ctx context.Context, userID, deviceID, family string) error
+	// SignOut clears the families of devices, and where they are woken, of those that
+	// still have the family given.
+	SignOut(ctx context.Context, devices ...im.Device) error
 	// InsertRefresh adds a generation to a family, unique on (family,
 	// generation); im.ErrDuplicate when another request was faster. It may
 	// forget generations that are more than 2 before this one and were added more

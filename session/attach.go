@@ -157,11 +157,7 @@ func (s *Session) follow(p *partition) {
 }
 
 func (s *Session) attachTo(owner *stream) {
-	attach := &imv1.Attach{Session: s.number, UserId: s.user, DeviceId: s.device, Platform: s.platform, Shown: s.shown}
-	if s.attached {
-		attach.Generation, attach.Grant = &imv1.Generation{Term: s.term, Counter: s.place}, s.grant
-	}
-	owner.attach(attach)
+	s.tellWho(owner)
 	if s.told > 0 {
 		owner.ack(s)
 	}
@@ -171,6 +167,16 @@ func (s *Session) attachTo(owner *stream) {
 	if len(s.beats) > 0 {
 		owner.headRequest(s)
 	}
+}
+
+// tellWho has the owner attach the session, or, where it is attached, learn that it has
+// another sign-in. The caller holds mu.
+func (s *Session) tellWho(owner *stream) {
+	attach := &imv1.Attach{Session: s.number, UserId: s.user, DeviceId: s.device, Platform: s.platform, Grant: s.grant, Shown: s.shown}
+	if s.attached {
+		attach.Generation = &imv1.Generation{Term: s.term, Counter: s.place}
+	}
+	owner.attach(attach)
 }
 
 // attachedTo is the owner's answer: everything above its head will be pushed, and

@@ -61,8 +61,15 @@ func (s *Session) abandon() {
 	s.wake()
 }
 
-// kicked is the owner's word that the session has to go.
+// kicked is the owner's word that the session has to go; not for who has signed in anew,
+// and shown the new token, meanwhile.
 func (s *Session) kicked(k *imv1.Kicked) {
+	s.mu.Lock()
+	stays := k.Grant != 0 && k.Grant != s.grant
+	s.mu.Unlock()
+	if stays {
+		return
+	}
 	code := im.DisconnectCode(k.Code)
 	if code.Number() == 0 {
 		code = im.Kicked

@@ -37,7 +37,7 @@ func (s *Session) askHead() {
 	s.mu.Lock()
 	after := s.cursor
 	s.mu.Unlock()
-	page, err := s.hub.link.Pull(s.hub.ctx, &imv1.PullRequest{UserId: s.user, DeviceId: s.device, After: &after, Limit: 1})
+	page, err := s.pull(s.hub.ctx, &imv1.PullRequest{UserId: s.user, DeviceId: s.device, After: &after, Limit: 1})
 	s.mu.Lock()
 	if err == nil {
 		s.head = max(s.head, page.Head)

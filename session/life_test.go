@@ -101,6 +101,47 @@ func TestTokenExpires(t *testing.T) {
 	})
 }
 
+// A session that has shown the token of a new sign-in does not end with the former one,
+// whatever is still on its way of that; its next owner finds it to be of the new one.
+func TestARenewedSessionIsOfItsNewSignIn(t *testing.T) {
+	cluster := sessiontest.New(t, 2)
+	c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+	c.Login("ann", "d1")
+	cluster.SignIn("ann", "d1", "anew")
+	c.Auth(&imv1.Auth{Token: sessiontest.Token("ann", "d1", "web", 0), DeviceId: "d1", Platform: "web"})
+	if n := cluster.KickSignIn("ann", im.Revoked, "d1"); n != 1 {
+		t.Fatalf("%d sessions are told", n)
+	}
+	cluster.Append("ann", "1")
+	c.Entries(1, 1)
+	cluster.Move(1)
+	sessiontest.Eventually(t, func() bool { return cluster.Attached("ann") == 1 })
+	cluster.Append("ann", "2")
+	c.Entries(2, 1)
+	cluster.KickSignIn("ann", im.Revoked, "anew")
+	c.Expect("disconnect 0 revoked", nil)
+}
+
+// While its inbox has no owner here that could say so, a session learns with its next
+// heartbeat that its device has been signed out.
+func TestWhoIsSignedOutGetsNoPages(t *testing.T) {
+	cluster := sessiontest.New(t, 1)
+	c := connect(t, cluster.Hub(t, session.Config{}), wire.Proto)
+	c.Login("ann", "d1")
+	cluster.Move(-1)
+	cluster.SignIn("ann", "d1", "")
+	for ended := false; !ended; { // the first may still be answered by the former owner
+		c.Send(wire.OpHeartbeat, 5, &imv1.Heartbeat{})
+		switch r := c.Next(); r.String() {
+		case "disconnect 0 revoked":
+			ended = true
+		case "heartbeat_reply 5":
+		default:
+			t.Fatalf("received %s", r)
+		}
+	}
+}
+
 // A client that does not read is given up after a minute, and holds nothing.
 func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

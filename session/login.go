@@ -194,6 +194,11 @@ func (s *Session) renew(seq int32, auth *imv1.Auth) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expires, s.grant = s.expiry(reply.ExpiresAtMs), reply.Grant
+	s.expires = s.expiry(reply.ExpiresAtMs)
+	if s.grant != reply.Grant {
+		if s.grant = reply.Grant; s.owner != nil {
+			s.tellWho(s.owner)
+		}
+	}
 	s.put(wire.OpAuthReply, seq, s.authReply(false))
 }

@@ -36,12 +36,28 @@ func (s *Session) pump() {
 	}
 }
 
+// pull reads a page. While the owner of the inbox is not known here, which would say that the
+// device has been signed out, whoever reads the page looks.
+func (s *Session) pull(ctx context.Context, request *imv1.PullRequest) (*imv1.PullReply, error) {
+	s.mu.Lock()
+	if s.owner == nil {
+		request.Grant = s.grant
+	}
+	s.mu.Unlock()
+	page, err := s.hub.link.Pull(ctx, request)
+	if err == nil && page.Kicked != nil {
+		s.kicked(page.Kicked)
+		return nil, im.Retry(im.Unavailable, time.Second, "the session has ended")
+	}
+	return page, err
+}
+
 // feed pulls one page and puts it into the outbox.
 func (s *Session) feed() {
 	s.mu.Lock()
 	after, limit := s.cursor, min(s.room(), im.MaxPage)
 	s.mu.Unlock()
-	page, err := s.hub.link.Pull(s.hub.ctx, &imv1.PullRequest{
+	page, err := s.pull(s.hub.ctx, &imv1.PullRequest{
 		UserId: s.user, DeviceId: s.device, After: &after, Limit: int32(limit), //nolint:gosec // at most MaxPage
 		InboxEpoch: s.epoch, MaxBytes: pullBytes,
 	})
@@ -178,7 +194,7 @@ func (s *Session) answerSync(seq int32, request *imv1.PullRequest) {
 // device's cursor: the stored one, which an ack over HTTP may have moved, or what
 // was acknowledged here and is not stored yet, whichever is higher.
 func (s *Session) pullFromCursor(ctx context.Context, request *imv1.PullRequest) (*imv1.PullReply, error) {
-	page, err := s.hub.link.Pull(ctx, request)
+	page, err := s.pull(ctx, request)
 	if err != nil || request.After != nil {
 		return page, err
 	}
@@ -189,7 +205,7 @@ func (s *Session) pullFromCursor(ctx context.Context, request *imv1.PullRequest)
 		return page, nil
 	}
 	request.After = &acked
-	return s.hub.link.Pull(ctx, request)
+	return s.pull(ctx, request)
 }
 
 func (s *Session) syncReply(ctx context.Context, seq int32, request *imv1.PullRequest) ([]byte, *im.Error) {

@@ -16,7 +16,8 @@ type attachment struct {
 	platform string
 	term     int64 // generation: (term, counter), given at the first attach
 	counter  int64
-	shown    bool // its device has been written the backlog: it counts as online
+	grant    uint64 // of its sign-in; 0 = its gateway has given none
+	shown    bool   // its device has been written the backlog: it counts as online
 }
 
 // handle does what a batch of controls wants, or keeps it until the users concerned
@@ -72,7 +73,7 @@ func (b *inbox) attach(from *gateway, a *imv1.Attach) {
 
 // join makes a session known and closes those that it replaces.
 func (b *inbox) join(user *inboxUser, from *gateway, a *imv1.Attach) {
-	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform, shown: a.Shown}
+	session := &attachment{gateway: from, session: a.Session, deviceID: a.DeviceId, platform: a.Platform, grant: a.Grant, shown: a.Shown}
 	if a.Generation != nil {
 		session.term, session.counter = a.Generation.Term, a.Generation.Counter
 	} else {
@@ -182,41 +183,52 @@ func (b *inbox) dropGateway(gone *gateway) {
 
 // signedOut closes a session that attaches again if its device has been signed out, or in
 // anew, since: while its gateway was cut from the owner, or before there was this owner, a
-// kick did not find it. Gateways that are older give no grant.
+// kick did not find it.
 func (b *inbox) signedOut(l *load, from *gateway, a *imv1.Attach) bool {
-	if a.Generation == nil || a.Grant == 0 {
+	if a.Generation == nil {
 		return false
 	}
-	switch im.Grant(l.families[im.DeviceKey{UserID: a.UserId, DeviceID: a.DeviceId}]) {
-	case a.Grant:
+	over := endOf(a.Grant, l.families[im.DeviceKey{UserID: a.UserId, DeviceID: a.DeviceId}])
+	if over == nil {
 		return false
-	case 0:
-		from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.Revoked), Reason: "the device was signed out"})
-	default: // its client may have the new token
-		from.kick(&imv1.Kicked{Session: a.Session, Code: string(im.TokenExpired), Reason: "the device has signed in anew"})
 	}
+	over.Session = a.Session
+	from.kick(over)
 	return true
 }
 
+// endOf says why a sign-in is over when its device has a family by now; nil where it is
+// not. Gateways that are older give no grant: of theirs only those are known to be over
+// whose device is signed out.
+func endOf(grant uint64, family string) *imv1.Kicked {
+	switch now := im.Grant(family); {
+	case now == 0:
+		return &imv1.Kicked{Grant: grant, Code: string(im.Revoked), Reason: "the device was signed out"}
+	case grant != 0 && grant != now: // its client may have the new token
+		return &imv1.Kicked{Grant: grant, Code: string(im.TokenExpired), Reason: "the device has signed in anew"}
+	}
+	return nil
+}
+
 // kick closes live sessions of a user, those that wait to attach among them: of one
-// device, or all.
+// device, or all; of one sign-in, or all.
 func (b *inbox) kick(request *imv1.KickRequest) int32 {
 	closed := int32(0)
-	kicked := func(g *gateway, session uint64, device string) bool {
-		if request.DeviceId != "" && request.DeviceId != device {
+	kicked := func(g *gateway, session uint64, device string, grant uint64) bool {
+		if request.DeviceId != "" && request.DeviceId != device || request.Grant != 0 && grant != 0 && request.Grant != grant {
 			return false
 		}
-		g.kick(&imv1.Kicked{Session: session, Code: request.Code, Reason: request.Reason})
+		g.kick(&imv1.Kicked{Session: session, Grant: request.Grant, Code: request.Code, Reason: request.Reason})
 		closed++
 		return true
 	}
 	for _, w := range b.waitingFor(request.UserId) {
 		w.attaches = slices.DeleteFunc(w.attaches, func(a asked[*imv1.Attach]) bool {
-			return kicked(a.from, a.what.Session, a.what.DeviceId)
+			return kicked(a.from, a.what.Session, a.what.DeviceId, a.what.Grant)
 		})
 	}
 	if user := b.users[request.UserId]; user != nil {
-		b.dismiss(user, func(a *attachment) bool { return kicked(a.gateway, a.session, a.deviceID) })
+		b.dismiss(user, func(a *attachment) bool { return kicked(a.gateway, a.session, a.deviceID, a.grant) })
 	}
 	return closed
 }

@@ -12,6 +12,11 @@ import (
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
+// device is a user's d1, signed in with a family.
+func device(user, family string) im.Device {
+	return im.Device{UserID: user, DeviceID: "d1", Platform: "web", Family: family}
+}
+
 // attachAgain is what a gateway says of a session that was attached before.
 func attachAgain(session uint64, user, family string, before *imv1.Attached) *imv1.ToTransfer {
 	return &imv1.ToTransfer{Attaches: []*imv1.Attach{{
@@ -26,12 +31,13 @@ func TestWhoIsSignedOutDoesNotAttachAgain(t *testing.T) {
 	for _, successor := range []bool{false, true} {
 		t.Run(map[bool]string{false: "the same owner", true: "the next owner"}[successor], func(t *testing.T) {
 			w := start(t)
-			w.users("alice", "bob", "carol")
+			w.users("alice", "bob", "carol", "dave")
 			g := w.gate()
 			out, anew, stays := g.attach(1, "alice", "d1"), g.attach(2, "bob", "d1"), g.attach(3, "carol", "d1")
+			older := g.attach(6, "dave", "d1")
 			g.close()
-			must(t, w.db.SignOut(t.Context(), "alice", "d1", "f"))
-			must(t, w.db.PutDevice(t.Context(), im.Device{UserID: "bob", DeviceID: "d1", Platform: "web", Family: "g"}))
+			must(t, w.db.SignOut(t.Context(), device("alice", "f"), device("dave", "f")))
+			must(t, w.db.PutDevice(t.Context(), device("bob", "g")))
 			_, err := imv1.NewTransferClient(w.conn).Kick(t.Context(), &imv1.KickRequest{UserId: "alice", DeviceId: "d1", Code: string(im.Revoked)})
 			must(t, err)
 			if successor {
@@ -41,12 +47,13 @@ func TestWhoIsSignedOutDoesNotAttachAgain(t *testing.T) {
 			g.up(attachAgain(1, "alice", "f", out))
 			g.up(attachAgain(2, "bob", "f", anew))
 			g.up(attachAgain(3, "carol", "f", stays))
+			g.up(attachAgain(6, "dave", "", older)) // by a gateway that knows of no grants
 			closed := map[uint64]string{}
-			for len(closed) < 2 {
+			for len(closed) < 3 {
 				k := recv(t, g.kicks)
 				closed[k.Session] = k.Code
 			}
-			if want := map[uint64]string{1: string(im.Revoked), 2: string(im.TokenExpired)}; !maps.Equal(closed, want) {
+			if want := map[uint64]string{1: string(im.Revoked), 2: string(im.TokenExpired), 6: string(im.Revoked)}; !maps.Equal(closed, want) {
 				t.Errorf("closed %v, want %v", closed, want)
 			}
 			if a := recv(t, g.attached); a.Session != 3 || a.Generation.Term != stays.Generation.Term || a.Generation.Counter != stays.Generation.Counter {
@@ -58,6 +65,68 @@ func TestWhoIsSignedOutDoesNotAttachAgain(t *testing.T) {
 				t.Errorf("kicked %v, want the session that a newer one has superseded", k)
 			}
 		})
+	}
+}
+
+// A kick that is for a sign-in closes no session of a later one, and says whose it is; one of
+// an older gateway, which does not say whose it is, goes with any.
+func TestAKickIsForASignIn(t *testing.T) {
+	w := start(t)
+	w.users("alice", "bob")
+	g := w.gate()
+	attach := func(session uint64, user, family string) {
+		g.up(&imv1.ToTransfer{Attaches: []*imv1.Attach{{
+			Session: session, UserId: user, DeviceId: "d1", Platform: "web", Grant: im.Grant(family),
+		}}})
+		recv(t, g.attached)
+	}
+	attach(1, "alice", "g")
+	attach(2, "bob", "")
+	kick := func(user, family string, want int32) {
+		t.Helper()
+		reply, err := imv1.NewTransferClient(w.conn).Kick(t.Context(), &imv1.KickRequest{
+			UserId: user, DeviceId: "d1", Code: string(im.Revoked), Grant: im.Grant(family),
+		})
+		must(t, err)
+		if reply.Closed != want {
+			t.Errorf("%d sessions of %s closed, want %d", reply.Closed, user, want)
+		}
+	}
+	kick("alice", "f", 0)
+	kick("alice", "g", 1)
+	if k := recv(t, g.kicks); k.Session != 1 || k.Grant != im.Grant("g") {
+		t.Errorf("kicked %v", k)
+	}
+	kick("bob", "f", 1)
+}
+
+// A gateway that does not know the owner of an inbox learns with a page that a session's
+// device has been signed out, and gets no page for it.
+func TestWhoIsSignedOutGetsNoPage(t *testing.T) {
+	w := start(t)
+	w.users("alice", "bob")
+	g := w.gate()
+	g.attach(1, "alice", "d1")
+	g.send("bob", text("alice", "m1", "", "hello"))
+	recv(t, g.pushes)
+	must(t, w.db.PutDevice(t.Context(), device("alice", "f")))
+	pull := func() *imv1.PullReply {
+		reply, err := imv1.NewTransferClient(w.conn).Pull(t.Context(), &imv1.PullRequest{
+			UserId: "alice", DeviceId: "d1", After: new(int64), Grant: im.Grant("f"),
+		})
+		must(t, err)
+		return reply
+	}
+	if page := pull(); page.Kicked != nil || len(page.Entries) != 1 {
+		t.Errorf("signed in: %v", page)
+	}
+	must(t, w.db.PutDevice(t.Context(), device("alice", "g")))
+	if page := pull(); page.Kicked.GetCode() != string(im.TokenExpired) || page.Kicked.Grant != im.Grant("f") || len(page.Entries) != 0 {
+		t.Errorf("signed in anew: %v", page)
+	}
+	must(t, w.db.SignOut(t.Context(), device("alice", "g")))
+	if page := pull(); page.Kicked.GetCode() != string(im.Revoked) || len(page.Entries) != 0 {
+		t.Errorf("signed out: %v", page)
 	}
 }
 

@@ -20,11 +20,29 @@ func (s *Server) Pull(ctx context.Context, r *imv1.PullRequest) (*imv1.PullReply
 		reply.Error = errorBody(im.Errorf(im.Invalid, "limit and after must not be negative"))
 		return reply, nil
 	}
-	if err := s.pull(ctx, r, limit, reply); err != nil {
+	err := s.signInStands(ctx, r, reply)
+	if err == nil && reply.Kicked == nil {
+		err = s.pull(ctx, r, limit, reply)
+	}
+	if err != nil {
 		s.complain(s.log, "read an inbox", "error", err)
 		reply.Error = errorBody(im.Retry(im.Unavailable, retrySoon, "the store does not answer"))
 	}
 	return reply, nil
+}
+
+// signInStands judges the sign-in of a session whose owner can not. First, so that what is
+// read was not there when it ended.
+func (s *Server) signInStands(ctx context.Context, r *imv1.PullRequest, reply *imv1.PullReply) error {
+	if r.Grant == 0 {
+		return nil
+	}
+	families, err := s.store.Families(ctx, []im.DeviceKey{{UserID: r.UserId, DeviceID: r.DeviceId}})
+	if err != nil {
+		return fmt.Errorf("read the device's family: %w", err)
+	}
+	reply.Kicked = endOf(r.Grant, families[0])
+	return nil
 }
 
 func (s *Server) pull(ctx context.Context, r *imv1.PullRequest, limit int, reply *imv1.PullReply) error {

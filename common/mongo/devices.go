@@ -99,13 +99,19 @@ func (s *Store) ChangeDevice(ctx context.Context, userID, deviceID string, chang
 	return wrap("change device", s.raise(ctx, s.devices, []mongo.WriteModel{update}))
 }
 
-// SignOut clears a device's family, and where it is woken, if it is still this one.
-func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
-	filter := append(deviceKey(userID, deviceID).filter(), bson.E{Key: "family", Value: family})
+// SignOut clears the families of devices, and where they are woken, of those that still have
+// the family given.
+func (s *Store) SignOut(ctx context.Context, devices ...im.Device) error {
 	update := bson.D{{Key: "$set", Value: bson.D{
 		{Key: "family", Value: ""}, {Key: "push_provider", Value: ""}, {Key: "push_token", Value: ""},
 	}}}
-	return wrap("sign out", s.raise(ctx, s.devices, []mongo.WriteModel{mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update)}))
+	models := make([]mongo.WriteModel, 0, len(devices))
+	for i := range devices {
+		d := &devices[i]
+		filter := append(deviceKey(d.UserID, d.DeviceID).filter(), bson.E{Key: "family", Value: d.Family})
+		models = append(models, mongo.NewUpdateOneModel().SetFilter(filter).SetUpdate(update))
+	}
+	return wrap("sign out", s.raise(ctx, s.devices, models))
 }
 
 type refreshDocument struct {

@@ -107,14 +107,20 @@ func (s *Store) ChangeDevice(ctx context.Context, userID, deviceID string, chang
 	})
 }
 
-// SignOut clears a device's family, and where it is woken, if it is still this one.
-func (s *Store) SignOut(ctx context.Context, userID, deviceID, family string) error {
+// SignOut clears the families of devices, and where they are woken, of those that still have
+// the family given.
+func (s *Store) SignOut(ctx context.Context, devices ...im.Device) error {
 	return s.write(ctx, "sign out", func(t *tx) error {
-		user, err := t.users.key(t.conn, userID)
-		if err != nil {
-			return err
+		for i := range devices {
+			user, err := t.users.key(t.conn, devices[i].UserID)
+			if err != nil {
+				return err
+			}
+			if err := t.exec(signOut, user, packID(devices[i].DeviceID), devices[i].Family); err != nil {
+				return err
+			}
 		}
-		return t.exec(signOut, user, packID(deviceID), family)
+		return nil
 	})
 }
 

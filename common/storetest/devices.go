@@ -10,6 +10,7 @@ import (
 var deviceTests = []testCase{
 	{"are put, and put again", putDevice},
 	{"are signed out of their own family only", signOut},
+	{"sign out many at once, if they are still those", signOutMany},
 	{"are named, woken, and listed", changeDevice},
 	{"refresh race has one winner", refreshRace},
 	{"refresh generations are found", refreshGenerations},
@@ -46,15 +47,40 @@ func putDevice(t *testing.T, s StoreUnderTest) {
 func signOut(t *testing.T, s StoreUnderTest) {
 	device := im.Device{UserID: "u", DeviceID: "d", Platform: "web", Family: "new", CreatedAtMs: startMs}
 	must(t, s.PutDevice(background(), device))
-	must(t, s.SignOut(background(), "u", "d", "old"))
+	signsOut(t, s, "u", "d", "old")
 	got, err := s.Device(background(), "u", "d")
 	must(t, err)
 	equal(t, "family", got.Family, "new")
-	must(t, s.SignOut(background(), "u", "d", "new"))
+	signsOut(t, s, "u", "d", "new")
 	got, err = s.Device(background(), "u", "d")
 	must(t, err)
 	equal(t, "signed out", got.Family, "")
-	must(t, s.SignOut(background(), "nobody", "d", "new"))
+	signsOut(t, s, "nobody", "d", "new")
+}
+
+func signsOut(t *testing.T, s StoreUnderTest, user, device, family string) {
+	t.Helper()
+	must(t, s.SignOut(background(), im.Device{UserID: user, DeviceID: device, Family: family}))
+}
+
+// Of many devices at once those are signed out that have the families given.
+func signOutMany(t *testing.T, s StoreUnderTest) {
+	must(t, s.SignOut(background()))
+	var all []im.Device
+	for _, name := range []string{"a", "b", "c"} {
+		device := im.Device{UserID: "u", DeviceID: name, Platform: "web", Family: "f" + name, CreatedAtMs: startMs}
+		must(t, s.PutDevice(background(), device))
+		all = append(all, device)
+	}
+	must(t, s.ChangeDevice(background(), "u", "a", im.DeviceChange{Push: &im.Push{Provider: "p", Token: "t"}}))
+	all[1].Family = "of before"
+	must(t, s.SignOut(background(), append(all, im.Device{UserID: "nobody", DeviceID: "a", Family: "fa"})...))
+	for name, want := range map[string]string{"a": "", "b": "fb", "c": ""} {
+		got, err := s.Device(background(), "u", name)
+		must(t, err)
+		equal(t, "the family of "+name, got.Family, want)
+		equal(t, "what wakes "+name, got.Push, im.Push{})
+	}
 }
 
 func changeDevice(t *testing.T, s StoreUnderTest) {
@@ -97,7 +123,7 @@ func changeDevice(t *testing.T, s StoreUnderTest) {
 	must(t, s.PutDevice(background(), im.Device{UserID: "u", DeviceID: "d", Platform: "web", Family: "f2", CreatedAtMs: startMs}))
 	want["d"] = again
 	check("signed in again")
-	must(t, s.SignOut(background(), "u", "d", "f2")) // nothing wakes it then
+	signsOut(t, s, "u", "d", "f2") // nothing wakes it then
 	again.Family, again.Push = "", im.Push{}
 	want["d"] = again
 	check("signed out")
@@ -190,7 +216,7 @@ func families(t *testing.T, s StoreUnderTest) {
 	must(t, s.PutDevice(background(), im.Device{UserID: u, DeviceID: uuidDevice, Platform: "web", Family: "f"}))
 	must(t, s.PutDevice(background(), im.Device{UserID: u, DeviceID: "d", Platform: "web", Family: "g"}))
 	must(t, s.PutDevice(background(), im.Device{UserID: v, DeviceID: "d", Platform: "web", Family: "h"}))
-	must(t, s.SignOut(background(), u, "d", "g"))
+	signsOut(t, s, u, "d", "g")
 	got, err := s.Families(background(), []im.DeviceKey{
 		{UserID: v, DeviceID: "d"}, {UserID: u, DeviceID: "d"}, {UserID: v, DeviceID: uuidDevice},
 		{UserID: "nobody", DeviceID: "d"}, {UserID: u, DeviceID: uuidDevice}, {UserID: v, DeviceID: "d"},

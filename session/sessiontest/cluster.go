@@ -51,6 +51,7 @@ type Cluster struct {
 	sent      map[string]*imv1.SendAck
 	terms     [Partitions]int64
 	mute      bool // owners do not answer head requests
+	families  map[im.DeviceKey]string
 }
 
 // inbox is a user's log and what is attached to it.
@@ -71,7 +72,7 @@ type target struct {
 
 // New starts a cluster of n transfers; the first owns all partitions.
 func New(t testing.TB, n int) *Cluster {
-	c := &Cluster{inboxes: map[string]*inbox{}, epoch: Epoch, sent: map[string]*imv1.SendAck{}}
+	c := &Cluster{inboxes: map[string]*inbox{}, epoch: Epoch, sent: map[string]*imv1.SendAck{}, families: map[im.DeviceKey]string{}}
 	for range n {
 		c.transfers = append(c.transfers, newTransfer(c, fmt.Sprintf("transfer-%d", len(c.transfers))))
 	}
@@ -223,13 +224,31 @@ func (c *Cluster) AckElsewhere(user, device string, seq int64) {
 }
 
 // Kick closes the sessions of a user.
-func (c *Cluster) Kick(user string, code im.DisconnectCode) int {
+func (c *Cluster) Kick(user string, code im.DisconnectCode) int { return c.KickSignIn(user, code, "") }
+
+// KickSignIn closes the sessions of a user that are of a family; empty = of any. As an owner
+// does who has not heard of another one yet, it tells all of them.
+func (c *Cluster) KickSignIn(user string, code im.DisconnectCode, family string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, to := range c.inbox(user).sessions {
-		to.stream.send(&imv1.ToGateway{Kicks: []*imv1.Kicked{{Session: to.session, Code: string(code)}}})
+		to.stream.send(&imv1.ToGateway{Kicks: []*imv1.Kicked{{Session: to.session, Code: string(code), Grant: im.Grant(family)}}})
 	}
 	return len(c.inbox(user).sessions)
+}
+
+// SignIn gives a device, whose family is its id at first, another; empty = it is signed out.
+func (c *Cluster) SignIn(user, device, family string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.families[im.DeviceKey{UserID: user, DeviceID: device}] = family
+}
+
+func (c *Cluster) family(user, device string) string {
+	if family, is := c.families[im.DeviceKey{UserID: user, DeviceID: device}]; is {
+		return family
+	}
+	return device
 }
 
 // Cursor is the stored cursor of a device.
@@ -281,7 +300,7 @@ func (c *Cluster) Mute(mute bool) {
 	c.mute = mute
 }
 
-// Move gives all partitions to another transfer.
+// Move gives all partitions to another transfer; to nobody, if it is -1.
 func (c *Cluster) Move(to int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -299,6 +318,9 @@ func (c *Cluster) Move(to int) {
 	}
 	for _, box := range c.inboxes {
 		box.sessions = map[string]target{}
+	}
+	if to < 0 {
+		return
 	}
 	for q, term := range c.transfers[to].owned {
 		c.transfers[to].announce(&imv1.Ownership{Partition: q, Term: term})

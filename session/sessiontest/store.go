@@ -31,10 +31,14 @@ func (c *Cluster) login(r *imv1.LoginRequest) *imv1.LoginReply {
 	case parts[1] != r.Auth.DeviceId || parts[2] != r.Auth.Platform:
 		return &imv1.LoginReply{Error: &imv1.Error{Code: "forbidden", Message: "another device or platform"}}
 	}
-	reply := &imv1.LoginReply{UserId: parts[0], DeviceId: parts[1], Platform: parts[2], Grant: im.Grant(parts[1])}
+	reply := &imv1.LoginReply{UserId: parts[0], DeviceId: parts[1], Platform: parts[2]}
 	fmt.Sscan(parts[3], &reply.ExpiresAtMs) //nolint:errcheck // Token's
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	reply.Grant = im.Grant(c.family(reply.UserId, reply.DeviceId))
+	if reply.Grant == 0 {
+		return &imv1.LoginReply{Error: &imv1.Error{Code: "unauthenticated", Message: "signed out"}}
+	}
 	box := c.inbox(reply.UserId)
 	reply.Head, reply.InboxEpoch = int64(len(box.entries)), c.epoch
 	reply.ResumeFrom = box.cursors[reply.DeviceId]
@@ -50,6 +54,9 @@ func (c *Cluster) login(r *imv1.LoginRequest) *imv1.LoginReply {
 func (c *Cluster) pull(r *imv1.PullRequest) *imv1.PullReply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.Grant != 0 && r.Grant != im.Grant(c.family(r.UserId, r.DeviceId)) {
+		return &imv1.PullReply{Kicked: &imv1.Kicked{Code: string(im.Revoked), Grant: r.Grant}}
+	}
 	box := c.inbox(r.UserId)
 	after, head := box.cursors[r.DeviceId], int64(len(box.entries))
 	if r.After != nil {

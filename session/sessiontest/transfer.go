@@ -272,8 +272,8 @@ func (tr *Transfer) handle(g *gateway, m *imv1.ToTransfer) {
 func key(g *gateway, session uint64) string { return g.id + " " + strconv.FormatUint(session, 10) }
 
 func (tr *Transfer) attach(g *gateway, a *imv1.Attach) {
-	if a.Generation != nil && a.Grant != im.Grant(a.DeviceId) {
-		g.send(&imv1.ToGateway{Kicks: []*imv1.Kicked{{Session: a.Session, Code: string(im.Revoked)}}})
+	if a.Generation != nil && a.Grant != im.Grant(tr.cluster.family(a.UserId, a.DeviceId)) {
+		g.send(&imv1.ToGateway{Kicks: []*imv1.Kicked{{Session: a.Session, Code: string(im.Revoked), Grant: a.Grant}}})
 		return
 	}
 	box := tr.cluster.inbox(a.UserId)

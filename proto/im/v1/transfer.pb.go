@@ -1096,8 +1096,8 @@ type Attach struct {
 	Generation *Generation `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// As Shown has said before.
 	Shown bool `protobuf:"varint,10,opt,name=shown,proto3" json:"shown,omitempty"`
-	// With a generation: as LoginReply gave it. A session whose device has been signed
-	// out since is kicked instead.
+	// The sign-in, as LoginReply gave it. With a generation: a session whose device has been
+	// signed out since is kicked instead.
 	Grant         uint64 `protobuf:"fixed64,11,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1905,8 +1905,10 @@ type Kicked struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Session uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
 	// A disconnect code.
-	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Code   string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Not 0: the sign-in that has ended. A session that has another one by now stays.
+	Grant         uint64 `protobuf:"fixed64,4,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1960,6 +1962,13 @@ func (x *Kicked) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Kicked) GetGrant() uint64 {
+	if x != nil {
+		return x.Grant
+	}
+	return 0
 }
 
 type LoginRequest struct {
@@ -2153,7 +2162,10 @@ type PullRequest struct {
 	// Not empty: must be the store's, else too_long.
 	InboxEpoch string `protobuf:"bytes,5,opt,name=inbox_epoch,json=inboxEpoch,proto3" json:"inbox_epoch,omitempty"`
 	// At most this many bytes of entries, but at least one entry; 0 = no bound.
-	MaxBytes      int32 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	MaxBytes int32 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Not 0: the sign-in of the session that asks, which its owner can not tell that it has
+	// ended.
+	Grant         uint64 `protobuf:"fixed64,7,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2230,16 +2242,25 @@ func (x *PullRequest) GetMaxBytes() int32 {
 	return 0
 }
 
+func (x *PullRequest) GetGrant() uint64 {
+	if x != nil {
+		return x.Grant
+	}
+	return 0
+}
+
 type PullReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Encoded Entry messages with their seq, ascending, contiguous.
-	Entries       [][]byte `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	FirstSeq      int64    `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
-	Head          int64    `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
-	HasMore       bool     `protobuf:"varint,4,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
-	TooLong       bool     `protobuf:"varint,5,opt,name=too_long,json=tooLong,proto3" json:"too_long,omitempty"`
-	InboxEpoch    string   `protobuf:"bytes,6,opt,name=inbox_epoch,json=inboxEpoch,proto3" json:"inbox_epoch,omitempty"`
-	Error         *Error   `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	Entries    [][]byte `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	FirstSeq   int64    `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
+	Head       int64    `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
+	HasMore    bool     `protobuf:"varint,4,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
+	TooLong    bool     `protobuf:"varint,5,opt,name=too_long,json=tooLong,proto3" json:"too_long,omitempty"`
+	InboxEpoch string   `protobuf:"bytes,6,opt,name=inbox_epoch,json=inboxEpoch,proto3" json:"inbox_epoch,omitempty"`
+	Error      *Error   `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	// Instead of a page: the sign-in has ended. Without a session.
+	Kicked        *Kicked `protobuf:"bytes,8,opt,name=kicked,proto3" json:"kicked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2323,13 +2344,22 @@ func (x *PullReply) GetError() *Error {
 	return nil
 }
 
+func (x *PullReply) GetKicked() *Kicked {
+	if x != nil {
+		return x.Kicked
+	}
+	return nil
+}
+
 type KickRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// Empty = all devices.
-	DeviceId      string `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	Code          string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	DeviceId string `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Code     string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	Reason   string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Not 0: only sessions of this sign-in, as LoginReply gave it, and such as gave none.
+	Grant         uint64 `protobuf:"fixed64,5,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2390,6 +2420,13 @@ func (x *KickRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *KickRequest) GetGrant() uint64 {
+	if x != nil {
+		return x.Grant
+	}
+	return 0
 }
 
 type KickReply struct {
@@ -3977,11 +4014,12 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"roomSignal\x12'\n" +
 	"\atargets\x18\x04 \x03(\v2\r.im.v1.TargetR\atargets\x12\x0e\n" +
 	"\x02b3\x18\x05 \x01(\tR\x02b3B\x06\n" +
-	"\x04what\"N\n" +
+	"\x04what\"d\n" +
 	"\x06Kicked\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"]\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05grant\x18\x04 \x01(\x06R\x05grant\"]\n" +
 	"\fLoginRequest\x12\x1f\n" +
 	"\x04auth\x18\x01 \x01(\v2\v.im.v1.AuthR\x04auth\x12\x16\n" +
 	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x14\n" +
@@ -4000,7 +4038,7 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\rexpires_at_ms\x18\b \x01(\x03R\vexpiresAtMs\x12\x12\n" +
 	"\x04head\x18\t \x01(\x03R\x04head\x12\x14\n" +
 	"\x05grant\x18\n" +
-	" \x01(\x06R\x05grant\"\xbc\x01\n" +
+	" \x01(\x06R\x05grant\"\xd2\x01\n" +
 	"\vPullRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x19\n" +
@@ -4008,8 +4046,9 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x1f\n" +
 	"\vinbox_epoch\x18\x05 \x01(\tR\n" +
 	"inboxEpoch\x12\x1b\n" +
-	"\tmax_bytes\x18\x06 \x01(\x05R\bmaxBytesB\b\n" +
-	"\x06_after\"\xd1\x01\n" +
+	"\tmax_bytes\x18\x06 \x01(\x05R\bmaxBytes\x12\x14\n" +
+	"\x05grant\x18\a \x01(\x06R\x05grantB\b\n" +
+	"\x06_after\"\xf8\x01\n" +
 	"\tPullReply\x12\x18\n" +
 	"\aentries\x18\x01 \x03(\fR\aentries\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x03R\bfirstSeq\x12\x12\n" +
@@ -4018,12 +4057,14 @@ const file_im_v1_transfer_proto_rawDesc = "" +
 	"\btoo_long\x18\x05 \x01(\bR\atooLong\x12\x1f\n" +
 	"\vinbox_epoch\x18\x06 \x01(\tR\n" +
 	"inboxEpoch\x12\"\n" +
-	"\x05error\x18\a \x01(\v2\f.im.v1.ErrorR\x05error\"o\n" +
+	"\x05error\x18\a \x01(\v2\f.im.v1.ErrorR\x05error\x12%\n" +
+	"\x06kicked\x18\b \x01(\v2\r.im.v1.KickedR\x06kicked\"\x85\x01\n" +
 	"\vKickRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\tR\bdeviceId\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"#\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05grant\x18\x05 \x01(\x06R\x05grant\"#\n" +
 	"\tKickReply\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\x05R\x06closed\"\x95\x01\n" +
 	"\bRoomHere\x12'\n" +
@@ -4249,31 +4290,32 @@ var file_im_v1_transfer_proto_depIdxs = []int32{
 	55, // 37: im.v1.LoginRequest.auth:type_name -> im.v1.Auth
 	52, // 38: im.v1.LoginReply.error:type_name -> im.v1.Error
 	52, // 39: im.v1.PullReply.error:type_name -> im.v1.Error
-	30, // 40: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
-	52, // 41: im.v1.RoomPageReply.error:type_name -> im.v1.Error
-	30, // 42: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
-	45, // 43: im.v1.RecordRequest.connections:type_name -> im.v1.Connection
-	0,  // 44: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
-	21, // 45: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
-	23, // 46: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
-	25, // 47: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
-	34, // 48: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
-	36, // 49: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
-	43, // 50: im.v1.Transfer.Visible:input_type -> im.v1.VisibleRequest
-	46, // 51: im.v1.Transfer.Record:input_type -> im.v1.RecordRequest
-	1,  // 52: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
-	22, // 53: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
-	24, // 54: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
-	26, // 55: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
-	35, // 56: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
-	37, // 57: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
-	44, // 58: im.v1.Transfer.Visible:output_type -> im.v1.VisibleReply
-	47, // 59: im.v1.Transfer.Record:output_type -> im.v1.RecordReply
-	52, // [52:60] is the sub-list for method output_type
-	44, // [44:52] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	20, // 40: im.v1.PullReply.kicked:type_name -> im.v1.Kicked
+	30, // 41: im.v1.RoomPush.events:type_name -> im.v1.RoomEvent
+	52, // 42: im.v1.RoomPageReply.error:type_name -> im.v1.Error
+	30, // 43: im.v1.RoomPageReply.events:type_name -> im.v1.RoomEvent
+	45, // 44: im.v1.RecordRequest.connections:type_name -> im.v1.Connection
+	0,  // 45: im.v1.Transfer.Connect:input_type -> im.v1.ToTransfer
+	21, // 46: im.v1.Transfer.Login:input_type -> im.v1.LoginRequest
+	23, // 47: im.v1.Transfer.Pull:input_type -> im.v1.PullRequest
+	25, // 48: im.v1.Transfer.Kick:input_type -> im.v1.KickRequest
+	34, // 49: im.v1.Transfer.RoomPage:input_type -> im.v1.RoomPageRequest
+	36, // 50: im.v1.Transfer.RoomStatus:input_type -> im.v1.RoomStatusRequest
+	43, // 51: im.v1.Transfer.Visible:input_type -> im.v1.VisibleRequest
+	46, // 52: im.v1.Transfer.Record:input_type -> im.v1.RecordRequest
+	1,  // 53: im.v1.Transfer.Connect:output_type -> im.v1.ToGateway
+	22, // 54: im.v1.Transfer.Login:output_type -> im.v1.LoginReply
+	24, // 55: im.v1.Transfer.Pull:output_type -> im.v1.PullReply
+	26, // 56: im.v1.Transfer.Kick:output_type -> im.v1.KickReply
+	35, // 57: im.v1.Transfer.RoomPage:output_type -> im.v1.RoomPageReply
+	37, // 58: im.v1.Transfer.RoomStatus:output_type -> im.v1.RoomStatusReply
+	44, // 59: im.v1.Transfer.Visible:output_type -> im.v1.VisibleReply
+	47, // 60: im.v1.Transfer.Record:output_type -> im.v1.RecordReply
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_im_v1_transfer_proto_init() }
