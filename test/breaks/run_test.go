@@ -92,8 +92,10 @@ func (c story) wants() []string { return c.says }
 
 func (c story) try(t *testing.T, overlay string) string {
 	t.Helper()
-	args := append([]string{"test", "-count=1", "-overlay", overlay, "-run", "^" + c.test + "$", c.folder}, c.flags...)
-	out, err := command(t, "go", args...).CombinedOutput()
+	args := append([]string{"test", "-count=1", "-run", "^" + c.test + "$", c.folder}, c.flags...)
+	tests := command(t, "go", args...)
+	tests.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay) // also for what the test builds
+	out, err := tests.CombinedOutput()
 	switch {
 	case err == nil:
 		return ""
