@@ -130,7 +130,7 @@ func (s *Server) newBroadcast(in *broadcastRequest) (im.Broadcast, error) {
 		return none, invalid("ids have 1 to %d bytes and no control characters", im.MaxIDBytes)
 	}
 	if in.Body.PerSecond < 0 || in.Body.PerSecond > im.MaxBroadcastPerSecond || in.Body.Priority < 0 || in.Body.Priority > im.MaxBroadcastPriority {
-		return none, invalid("per_second is 1 to %d, priority 0 to %d", im.MaxBroadcastPerSecond, im.MaxBroadcastPriority)
+		return none, invalid("per_second is 1 to %d, or 0 for the default; priority is 0 to %d", im.MaxBroadcastPerSecond, im.MaxBroadcastPriority)
 	}
 	said, err := encodeContent(in.Body.Content.message)
 	id := im.NewID()

@@ -53,7 +53,7 @@ type answerContact struct {
 	PeerPath
 	ChangeKey
 	Body struct {
-		Accept bool `json:"accept"`
+		Accept *bool `json:"accept"`
 	}
 }
 
@@ -174,6 +174,9 @@ func (s *Server) changeContact(ctx context.Context, key string, change *imv1.Con
 }
 
 func (s *Server) requestContact(ctx context.Context, in *requestContact) (*nothing, error) {
+	if in.Body.UserID == "" {
+		return nil, invalid("user_id must be given")
+	}
 	if err := s.livingUser(ctx, in.Body.UserID); err != nil {
 		return nil, err
 	}
@@ -191,11 +194,17 @@ func (s *Server) livingUser(ctx context.Context, userID string) error {
 
 func (s *Server) answerContact(ctx context.Context, in *answerContact) (*nothing, error) {
 	action := "refuse"
-	if in.Body.Accept {
+	if in.Body.Accept == nil {
+		return nil, acceptMissing()
+	}
+	if *in.Body.Accept {
 		action = "accept"
 	}
 	return nil, s.changeContact(ctx, in.IdempotencyKey, &imv1.ContactChange{UserId: in.UserID, Action: action})
 }
+
+// acceptMissing refuses an answer that says neither: a request that is refused is gone.
+func acceptMissing() error { return invalid("accept must be given") }
 
 func (s *Server) remarkContact(ctx context.Context, in *changeContactRequest) (*nothing, error) {
 	if in.Body.Remark == nil {

@@ -87,4 +87,7 @@ func TestWhatIsAskedOfContacts(t *testing.T) {
 	}
 	w.pipeline.reply = &imv1.Reply{What: &imv1.Reply_Error{Error: &imv1.Error{Code: "not_found", Message: "no such request"}}}
 	w.call("PUT", "/v1/contacts/requests/"+bob, token, `{"accept":true}`).refused("no request", im.NotFound)
+	w.call("PUT", "/v1/contacts/requests/"+bob, token, `{"acept":true}`).refused("neither", im.Invalid)
+	w.call("PUT", "/v1/groups/g/requests/"+bob, token, `{}`).refused("neither, of a group", im.Invalid)
+	w.call("POST", "/v1/contacts/requests", token, `{}`).refused("of nobody", im.Invalid)
 }

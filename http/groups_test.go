@@ -63,7 +63,8 @@ func TestWhatEachGroupRequestAsksFor(t *testing.T) {
 		{"DELETE", "/v1/groups/g", ``, "dissolved", "[]", ""},
 		{"POST", "/v1/groups/g/requests", `{"text":"please"}`, "requested", "[]", `text:"please"`},
 		{"PUT", "/v1/groups/g/requests/bob", `{"accept":true}`, "accepted", "[bob]", ""},
-		{"PUT", "/v1/groups/g/requests/bob", `{}`, "refused", "[bob]", ""},
+		{"PUT", "/v1/groups/g/requests/bob", `{"accept":false}`, "refused", "[bob]", ""},
+		{"DELETE", "/v1/groups/g/members/me", ``, "left", "[]", ""},
 	} {
 		w.call(c.method, c.path, token, c.body, "Idempotency-Key", "k").ok(c.method+" "+c.path, 204)
 		change := w.lastChange()

@@ -71,7 +71,7 @@ type answerJoinRequest struct {
 	MemberPath
 	ChangeKey
 	Body struct {
-		Accept bool `json:"accept"`
+		Accept *bool `json:"accept"`
 	}
 }
 
@@ -94,7 +94,7 @@ func (s *Server) memberRoutes(api huma.API) {
 	register(s, api, operation("add-members", http.MethodPost, "/v1/groups/{id}/members", "Groups", byToken, "Add members",
 		"Who may, is a setting of the group. Who is in already is left out; where a user does not exist nobody is added."), s.addMembers)
 	register(s, api, operation("remove-member", http.MethodDelete, "/v1/groups/{id}/members/{user_id}", "Groups", byToken, "Remove a member, or leave",
-		"Oneself: leave; the owner gives the group away first. Others: for the owner, and of members also for admins."), s.removeMember)
+		"Oneself, or me: leave; the owner gives the group away first. Others: for the owner, and of members also for admins."), s.removeMember)
 	register(s, api, operation("change-member", http.MethodPatch, "/v1/groups/{id}/members/{user_id}", "Groups", byToken, "Give a role, or mute",
 		"Roles are given by the owner; members are muted by the owner and the admins, admins by the owner."), s.changeMember)
 	register(s, api, operation("request-joining", http.MethodPost, "/v1/groups/{id}/requests", "Groups", byToken, "Ask to be let in",
@@ -127,7 +127,7 @@ func (s *Server) addMembers(ctx context.Context, in *addMembersRequest) (*nothin
 }
 
 func (s *Server) removeMember(ctx context.Context, in *removeMemberRequest) (*nothing, error) {
-	if in.UserID == callerOf(ctx).UserID {
+	if in.UserID == "me" || in.UserID == callerOf(ctx).UserID {
 		return nil, s.change(ctx, in.IdempotencyKey, in.ID, im.ActionLeft, nil, nil)
 	}
 	return nil, s.change(ctx, in.IdempotencyKey, in.ID, im.ActionRemoved, []string{in.UserID}, nil)
@@ -162,7 +162,10 @@ func (s *Server) requestJoining(ctx context.Context, in *joinRequest) (*nothing,
 
 func (s *Server) answerJoining(ctx context.Context, in *answerJoinRequest) (*nothing, error) {
 	action := im.ActionRefused
-	if in.Body.Accept {
+	if in.Body.Accept == nil {
+		return nil, acceptMissing()
+	}
+	if *in.Body.Accept {
 		action = im.ActionAccepted
 	}
 	return nil, s.change(ctx, in.IdempotencyKey, in.ID, action, []string{in.UserID}, nil)

@@ -92,9 +92,11 @@ func validateChange(wanted *imv1.Membership) error {
 			return im.Errorf(im.Invalid, "role must be admin or member")
 		}
 	case im.ActionMuted:
-		if _, ok := milliseconds(wanted.Data, dataMutedUntil); !ok {
+		until, ok := milliseconds(wanted.Data, dataMutedUntil)
+		if !ok {
 			return im.Errorf(im.Invalid, "muted_until_ms must be a time, or 0")
 		}
+		return notSeconds(dataMutedUntil, until)
 	case im.ActionRequested:
 		return shortText("text", text(wanted.Data, dataText), im.MaxRequestTextBytes)
 	case im.ActionJoined, im.ActionLeft, im.ActionRemoved, im.ActionOwner, im.ActionDissolved, im.ActionAccepted, im.ActionRefused:
@@ -136,6 +138,15 @@ func validateSettings(action im.Action, data *structpb.Struct) error {
 		return nil
 	}
 	return im.Errorf(im.Invalid, "join must be invite, request, open or closed")
+}
+
+// notSeconds refuses a time that would be long over, as one in seconds is.
+func notSeconds(name string, ms int64) error {
+	const year2001 = 1_000_000_000_000
+	if ms > 0 && ms < year2001 {
+		return im.Errorf(im.Invalid, "%s counts milliseconds since 1970: %d is long over", name, ms)
+	}
+	return nil
 }
 
 func shortText(name, value string, limit int) error {

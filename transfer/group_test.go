@@ -212,6 +212,7 @@ func TestWhoMayChangeAGroup(t *testing.T) {
 		{"owner", im.ActionChanged, map[string]any{"history": "some"}, nil, "invalid"},
 		{"owner", im.ActionRole, map[string]any{"role": "owner"}, []string{"member"}, "invalid"},
 		{"owner", im.ActionMuted, map[string]any{"muted_until_ms": "soon"}, []string{"member"}, "invalid"},
+		{"owner", im.ActionMuted, map[string]any{"muted_until_ms": "1795000000"}, []string{"member"}, "invalid"}, // seconds
 		{"owner", im.ActionRemoved, nil, []string{"member", "member2"}, "invalid"},
 		{"owner", im.ActionRemoved, nil, nil, "invalid"},
 		{"owner", "promoted", nil, []string{"member"}, "invalid"},

@@ -225,6 +225,7 @@ func TestSessionsThatTakeEachOthersPlace(t *testing.T) {
 		t.Errorf("same platform: %v", k)
 	}
 	// A late attach of an old generation loses against the newer one.
+	must(t, w.db.PutDevice(t.Context(), im.Device{UserID: "alice", DeviceID: "d2", Platform: "web", Family: "f"}))
 	g.up(&imv1.ToTransfer{Attaches: []*imv1.Attach{{
 		Session: 4, UserId: "alice", DeviceId: "d2", Platform: "web", Generation: first.Generation,
 	}}})

@@ -40,7 +40,7 @@ func (s *Server) roomCommand(p *imv1.Publish, encoded []byte) (*imv1.Command, er
 		return nil, err
 	}
 	if !im.ValidID(change.RoomId) {
-		return nil, im.Errorf(im.Invalid, "room_id must be 1 to %d bytes", im.MaxIDBytes)
+		return nil, im.Errorf(im.Invalid, "room_id has 1 to %d bytes and no control characters", im.MaxIDBytes)
 	}
 	wanted := change.Membership
 	if err := validateRoomChange(wanted); err != nil {
@@ -87,10 +87,14 @@ func validateRoomChange(wanted *imv1.Membership) error {
 }
 
 func oneUserUntil(wanted *imv1.Membership, key string) error {
-	if _, ok := milliseconds(wanted.Data, key); !ok || len(wanted.UserIds) != 1 || len(wanted.Data.Fields) != 1 {
+	until, ok := milliseconds(wanted.Data, key)
+	switch {
+	case len(wanted.UserIds) != 1 || len(wanted.Data.Fields) != 1:
 		return im.Errorf(im.Invalid, "%s concerns one user, until a time", wanted.Action)
+	case !ok:
+		return im.Errorf(im.Invalid, "%s must be a time, or 0", key)
 	}
-	return nil
+	return notSeconds(key, until)
 }
 
 func validateRoomSettings(action im.Action, data *structpb.Struct) error {

@@ -258,7 +258,7 @@ func (p *pending) settle(stored im.Event) {
 	p.event, p.stored, p.repeat, p.effect = &stored, true, true, nil
 	if stored.Hash != p.command.Hash {
 		p.stored, p.event = false, nil
-		p.refusal = im.Errorf(im.Conflict, "client_msg_id was used for another message")
+		p.refusal = im.Errorf(im.Conflict, "the client_msg_id, or Idempotency-Key, was used for something else")
 	}
 }
 

@@ -39,7 +39,7 @@ func newTalk(options *chatOptions, who identity, out io.Writer, zone *time.Locat
 	c, err := client.New(client.Config{
 		Server: options.server, Tokens: who.tokens, DeviceID: who.device, Platform: options.platform,
 		Transport: options.transport, Handler: t, State: client.NewFileState(options.statePath(who)),
-		Name: "im-chat",
+		Name: "im-chat", Version: version(),
 		Hooks: client.Hooks{
 			OnConnect: t.onConnect, OnDisconnect: t.onDisconnect, OnSent: t.onSent, OnStateError: t.onStateError,
 		},

@@ -38,6 +38,8 @@ func newRootCommand() *cobra.Command {
 	root := newServeCommand(app.All, "Run every server in one process")
 	root.Use, root.Short = "im", "An instant-messaging server whose guarantees you can check"
 	root.Long = root.Short + ".\n\nWithout a subcommand it runs every server in one process, with its data under ./data."
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.AddCommand(
 		newServeCommand(app.All, "Run every server in one process"),

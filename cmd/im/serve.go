@@ -127,7 +127,7 @@ func greet(w io.Writer, servers *app.App) {
   tcp        %s
   admin      http://%s   (/healthz, /readyz, /metrics)
 
-Talk to yourself, in two other terminals:
+Talk to yourself, in two other terminals (--register makes the accounts, once):
 
   %[5]s --user alice --password correct-horse --register
   %[5]s --user bob --password correct-horse --register --to alice
