@@ -23,7 +23,7 @@ type Conn struct {
 	form    wire.Form
 }
 
-// Dial connects to a ws://, wss:// or tcp:// URL within the context. The form is
+// Dial connects to a ws://, wss://, tcp:// or tls:// URL within the context. The form is
 // that of all frames, in both directions; wire.Text is for WebSocket alone.
 func Dial(ctx context.Context, target string, form wire.Form) (*Conn, error) {
 	c := &Conn{form: form}

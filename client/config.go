@@ -88,7 +88,7 @@ type Hooks struct {
 // and either Server or URL are required.
 type Config struct {
 	Server string // base URL of the HTTP API
-	URL    string // connect here (ws://…, wss://… or tcp://…) and never ask the gateway API
+	URL    string // connect here (ws://…, wss://…, tcp://… or tls://…) and never ask the gateway API
 
 	Tokens   Tokens // as the log-in gave them
 	DeviceID string // those that the tokens were issued for
@@ -110,7 +110,7 @@ type Config struct {
 	HTTPClient *http.Client // nil: one with a time-out of 15 s
 	// Dial opens a network connection; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	TLS  *tls.Config // of wss; a tcp connection is wrapped in TLS when it is not nil
+	TLS  *tls.Config // of wss and tls; a tcp connection is wrapped in TLS when it is not nil
 
 	MaxUnacknowledged int           // sends accepted and not yet answered; more of them wait; default 256
 	AckEvery          int           // entries handled before an ack is written at once; default 64

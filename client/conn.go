@@ -39,7 +39,7 @@ func (c *Config) dial(ctx context.Context, target string) (conn, error) {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	switch address.Scheme {
-	case "tcp":
+	case "tcp", "tls":
 		return c.dialTCP(ctx, address)
 	case "ws", "wss":
 		return c.dialWebSocket(ctx, target)
@@ -52,8 +52,12 @@ func (c *Config) dialTCP(ctx context.Context, address *url.URL) (conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	if c.TLS != nil {
-		secured := tls.Client(network, withName(c.TLS, address.Hostname()))
+	config := c.TLS
+	if config == nil && address.Scheme == "tls" {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if config != nil {
+		secured := tls.Client(network, withName(config, address.Hostname()))
 		if err := secured.HandshakeContext(ctx); err != nil {
 			network.Close()
 			return nil, fmt.Errorf("dial %s: %w", address, err)

@@ -3,12 +3,15 @@ package client
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,4 +189,46 @@ func TestABatchNeverExceedsAFrame(t *testing.T) {
 			frames += len(b.ends)
 		}
 	})
+}
+
+// A gateway whose tcp server has a certificate names it with tls://, with and without a
+// configuration of one's own.
+func TestTLSOverTCP(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: server.TLS.Certificates, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			accepted, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			echo(&tcpConn{Conn: accepted, reader: bufio.NewReader(accepted)}, wire.Proto)
+			accepted.Close()
+		}
+	})
+	defer serving.Wait()
+	defer listener.Close()
+	for _, trusted := range []bool{true, false} {
+		config := Config{
+			URL: "tls://" + listener.Addr().String(), Tokens: Tokens{AccessToken: "t"}, DeviceID: "d", Platform: "web", Transport: TCP,
+		}
+		if trusted {
+			config.TLS = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}
+		}
+		config.fill()
+		c, err := config.dial(t.Context(), config.URL)
+		if trusted {
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.close()
+		} else if unknown := (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {
+			t.Errorf("a server whom nobody vouches for: %v", err)
+		}
+	}
 }

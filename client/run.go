@@ -99,14 +99,14 @@ func (c *Client) urlOf(address, before string) string {
 	if address == "" || strings.Contains(address, "://") {
 		return address
 	}
-	if c.config.Transport == TCP {
+	last, err := url.Parse(before)
+	switch {
+	case err == nil && last.Scheme != "":
+		return last.Scheme + "://" + address + last.Path
+	case c.config.Transport == TCP:
 		return "tcp://" + address
 	}
-	last, err := url.Parse(before)
-	if err != nil || last.Scheme == "" {
-		return "ws://" + address + "/ws"
-	}
-	return last.Scheme + "://" + address + last.Path
+	return "ws://" + address + "/ws"
 }
 
 // attempt has one session, from finding a server to its end. It returns how long

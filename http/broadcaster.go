@@ -103,6 +103,9 @@ func (b *broadcaster) step(ctx context.Context) bool {
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	running, err := b.server.Broadcasts.RunningBroadcasts(bounded)
+	if ctx.Err() != nil { // the server ends
+		return false
+	}
 	if err != nil {
 		b.failed("look for broadcasts", err)
 		return true

@@ -19,8 +19,13 @@ import (
 // defaultServer is where the http server is by default.
 const defaultServer = "http://127.0.0.1:8080"
 
-// maxLine is how long a line of input may be: more than any message.
-const maxLine = 64 << 10
+const (
+	// maxLine is how long a line of input may be: more than any message.
+	maxLine = 64 << 10
+	// terminalLine is what a terminal gives of a line; what is typed behind it is lost
+	// (termios(3), canonical mode).
+	terminalLine = 4095
+)
 
 // newChatCommand returns "im chat", a terminal client.
 func newChatCommand() *cobra.Command {
@@ -86,6 +91,10 @@ func (c *chat) loop(ctx context.Context, in *typed) error {
 			if !more {
 				return in.err
 			}
+			if in.terminal && len(line) >= terminalLine {
+				c.say(fmt.Sprintf("-- a terminal cuts lines at %d bytes: this one was not said; longer ones take a pipe", terminalLine))
+				continue
+			}
 			command, err := parseChat(line)
 			if command.verb == verbQuit {
 				return nil
@@ -150,14 +159,16 @@ func (c *chat) say(line string) {
 
 // typed is lines, and, once they have ended, why.
 type typed struct {
-	lines chan string
-	err   error // nil at the end of the file; good once lines is closed
+	lines    chan string
+	terminal bool  // they are typed
+	err      error // nil at the end of the file; good once lines is closed
 }
 
 // readLines reads lines in the background. The goroutine ends with the input,
 // which for a terminal is the end of the program.
 func readLines(in io.Reader) *typed {
-	read := &typed{lines: make(chan string)}
+	file, ok := in.(*os.File)
+	read := &typed{lines: make(chan string), terminal: ok && term.IsTerminal(int(file.Fd()))}
 	go func() {
 		defer close(read.lines)
 		scanner := bufio.NewScanner(in)

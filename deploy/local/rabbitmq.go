@@ -154,13 +154,15 @@ func (r *RabbitMQ) Start(ctx context.Context) error {
 	return nil
 }
 
-// emulator returns the arguments of the Erlang machine. One of several nodes gets
-// one scheduler that does not spin: they share the cores of this machine.
+// emulator returns the arguments of the Erlang machine, which is to be reached from this
+// machine only. One of several nodes gets one scheduler that does not spin: they share
+// the cores.
 func (r *RabbitMQ) emulator() string {
+	arguments := "+B i -kernel inet_dist_use_interface {127,0,0,1}"
 	if r.peers == nil {
-		return "+B i"
+		return arguments
 	}
-	return "+B i +S 1:1 +sbwt none"
+	return arguments + " +S 1:1 +sbwt none"
 }
 
 // startMapper starts the port mapper of a node that stands alone.

@@ -62,7 +62,7 @@ function exampleOf(method, path, operation) {
   const url = location.origin + path.replace(/{(\w+)}/g, (_, name) => `$${name.toUpperCase()}`);
   const implied = operation.requestBody ? "post" : "get"; // what curl does by itself
   const lines = [`curl ${method === implied ? "" : `-X ${method.toUpperCase()} `}"${url}"`];
-  for (const [scheme] of operation.security?.flatMap(Object.entries) ?? []) {
+  for (const scheme of Object.keys(operation.security?.[0] ?? {})) { // the others would do as well
     lines.push(`-H "Authorization: Bearer $${scheme.toUpperCase()}"`);
   }
   const schema = operation.requestBody?.content["application/json"].schema;
