@@ -23,6 +23,9 @@ import (
 // JSON fits.
 const maxAnswer = 32 << 20
 
+// maxSaid bounds what an error repeats of an answer that is not the API's.
+const maxSaid = 200
+
 // API calls the HTTP API of a server. Errors that the server answers are
 // *im.Error; all others mean that no answer was had. It is safe for concurrent
 // use; every call is bounded by its context alone.
@@ -144,6 +147,9 @@ func problem(response *http.Response, body []byte) *im.Error {
 	}
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
 		p.Code, p.Detail = string(codeOfStatus(response.StatusCode)), response.Status
+		if said := string(body); strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") && len(said) <= maxSaid {
+			p.Detail += ": " + strings.TrimSpace(said)
+		}
 	}
 	if p.Detail == "" {
 		p.Detail = p.Title

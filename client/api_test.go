@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,5 +194,15 @@ func TestAnAnswerThatIsNoneIsNoTypedError(t *testing.T) {
 	server.Close()
 	if _, err = NewAPI(server.URL, nil).Gateway(t.Context(), TCP, nil); err == nil || errors.As(err, &typed) {
 		t.Fatal(err)
+	}
+}
+
+// What another server than the API's says in plain text is passed on.
+func TestWhatIsSaidInPlainTextIsPassedOn(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	err := NewAPI("http"+strings.TrimPrefix(server.URL, "https"), nil).SignOut(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "sent an HTTP request to an HTTPS server") {
+		t.Errorf("got %v", err)
 	}
 }
