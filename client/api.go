@@ -147,8 +147,9 @@ func problem(response *http.Response, body []byte) *im.Error {
 	}
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
 		p.Code, p.Detail = string(codeOfStatus(response.StatusCode)), response.Status
-		if said := string(body); strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") && len(said) <= maxSaid {
-			p.Detail += ": " + strings.TrimSpace(said)
+		kind := response.Header.Get("Content-Type") // Go's own says nothing where it is spoken to without TLS
+		if said := strings.TrimSpace(string(body)); said != "" && len(said) <= maxSaid && (kind == "" || strings.HasPrefix(kind, "text/plain")) {
+			p.Detail += ": " + said
 		}
 	}
 	if p.Detail == "" {

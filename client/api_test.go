@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -197,12 +196,18 @@ func TestAnAnswerThatIsNoneIsNoTypedError(t *testing.T) {
 	}
 }
 
-// What another server than the API's says in plain text is passed on.
+// What another server than the API's says in plain text is passed on, a page is not.
 func TestWhatIsSaidInPlainTextIsPassedOn(t *testing.T) {
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	err := NewAPI("http"+strings.TrimPrefix(server.URL, "https"), nil).SignOut(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "sent an HTTP request to an HTTPS server") {
-		t.Errorf("got %v", err)
+	for kind, want := range map[string]string{"text/plain; charset=utf-8": "400 Bad Request: not here", "text/html": "400 Bad Request"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, "not here\n") //nolint:errcheck // the client tells
+		}))
+		var got *im.Error
+		if err := NewAPI(server.URL, server.Client()).SignOut(t.Context()); !errors.As(err, &got) || got.Message != want {
+			t.Errorf("%s: got %v", kind, err)
+		}
+		server.Close()
 	}
 }
