@@ -57,6 +57,18 @@ const who = { token: "access token", service_key: "service key" };
 /** Text with what stands in backquotes as code. */
 const proseOf = (text = "") => make("p", {}, ...text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
 
+const hello = { type: "text", text: "hello" };
+
+/** Bodies of requests that mean something only with some of their fields. */
+const samples = {
+  "send-message": { client_msg_id: "1", to: { user_id: "…" }, content: hello },
+  "edit-message": { content: hello },
+  "create-broadcast": { to: { all: true }, content: hello, per_second: 100 },
+  "ensure-users": { users: [{ username: "…", nickname: "…" }] },
+  "answer-contact-request": { accept: true },
+  "answer-join-request": { accept: true },
+};
+
 /** A command for a POSIX shell. Path parameters are variables, since curl reads braces itself. */
 function exampleOf(method, path, operation) {
   const url = location.origin + path.replace(/{(\w+)}/g, (_, name) => `$${name.toUpperCase()}`);
@@ -66,7 +78,7 @@ function exampleOf(method, path, operation) {
     lines.push(`-H "Authorization: Bearer $${scheme.toUpperCase()}"`);
   }
   const schema = operation.requestBody?.content["application/json"].schema;
-  if (schema) lines.push(`-d '${JSON.stringify(sampleOf(schema))}'`);
+  if (schema) lines.push(`-d '${JSON.stringify(samples[operation.operationId] ?? sampleOf(schema))}'`);
   return lines.join(" \\\n  ");
 }
 
