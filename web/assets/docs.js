@@ -141,13 +141,27 @@ for (const [name, schema] of schemas) {
   main.append(make("section", { id: `schema-${name}` }, make("h2", {}, name), note, fieldsOf(schema)));
 }
 
+const nothing = make("p", { hidden: "" }, "Nothing has that.");
+main.append(nothing);
+
+/** Shows the sections that hold a text, and of the contents their links, under headings that have some. */
 document.getElementById("filter").addEventListener("input", ({ target }) => {
   const wanted = target.value.trim().toLowerCase();
-  for (const element of contents.querySelectorAll("a")) {
-    element.hidden = !element.textContent.toLowerCase().includes(wanted);
-  }
+  const shown = new Set();
   for (const section of main.querySelectorAll("section")) {
     section.hidden = !section.textContent.toLowerCase().includes(wanted);
+    if (!section.hidden) shown.add(`#${section.id}`);
   }
+  let heading;
+  for (const element of contents.children) {
+    if (element.tagName === "H2") {
+      heading = element;
+      heading.hidden = true;
+      continue;
+    }
+    element.hidden = !shown.has(element.getAttribute("href"));
+    if (!element.hidden) heading.hidden = false;
+  }
+  nothing.hidden = shown.size > 0;
 });
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
