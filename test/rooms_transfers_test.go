@@ -66,12 +66,12 @@ func (s *roomScene) change(link *session.Link, action im.Action, until string, u
 	}
 }
 
-// ban bans users, or with an end in the past takes that back.
+// ban bans a user, and unban takes that back.
 func (s *roomScene) ban(link *session.Link, user string) {
 	s.change(link, im.ActionRemoved, "9223372036854775807", user)
 }
 func (s *roomScene) unban(link *session.Link, user string) {
-	s.change(link, im.ActionChanged, "1", user)
+	s.change(link, im.ActionChanged, "0", user)
 }
 
 // guest is a device in a room, whose own goroutine is the test's.
