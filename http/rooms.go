@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -61,6 +62,7 @@ func (s *Server) roomRoutes(api huma.API) {
 	create := byEither(operation("create-room", http.MethodPost, "/v1/rooms", "Rooms", byToken, "Make a room",
 		"With the service key, or as a user where the setting features.user_rooms allows: then the user is its owner. A room_id taken: conflict."))
 	create.DefaultStatus = http.StatusCreated
+	slices.Reverse(create.Security) // what will do by default stands first
 	register(s, api, create, s.createRoom)
 	register(s, api, byEither(operation("get-room", http.MethodGet, "/v1/rooms/{id}", "Rooms", byToken, "Read a room", "For everybody.")), s.readRoom)
 	register(s, api, byEither(operation("change-room", http.MethodPatch, "/v1/rooms/{id}", "Rooms", byToken, "Change a room",
