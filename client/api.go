@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -155,26 +154,25 @@ func problem(response *http.Response, body []byte) *im.Error {
 	if p.Detail == "" {
 		p.Detail = p.Title
 	}
-	after := time.Duration(p.RetryAfterMs) * time.Millisecond
-	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && after == 0 {
-		after = time.Duration(seconds) * time.Second
+	after := retryAfter(int64(p.RetryAfterMs))
+	if seconds, err := strconv.ParseInt(response.Header.Get("Retry-After"), 10, 32); err == nil && after == 0 {
+		after = retryAfter(1000 * seconds)
 	}
 	return im.Retry(im.Code(p.Code), after, p.Detail)
 }
 
+// codeOfStatus is the code of an answer that is not the API's: of a proxy that is being
+// configured anew, say, which decides nothing for good.
 func codeOfStatus(status int) im.Code {
-	for _, row := range im.Codes {
-		if row.Status == status {
-			return row.Code
-		}
+	switch status {
+	case http.StatusUnauthorized:
+		return im.Unauthenticated
+	case http.StatusRequestEntityTooLarge:
+		return im.TooLarge
+	case http.StatusTooManyRequests:
+		return im.RateLimited
 	}
-	switch {
-	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		return im.Unavailable
-	case status < 500:
-		return im.Invalid
-	}
-	return im.Internal
+	return im.Unavailable
 }
 
 // number is an int64 that the wire may give as a JSON number or string.

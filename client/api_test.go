@@ -156,9 +156,10 @@ func TestProblemsAreTypedErrors(t *testing.T) {
 		{"the header alone", `{"code":"unavailable"}`, "3", 503, im.Unavailable, 3 * time.Second},
 		{"out of order", `{"code":"out_of_order"}`, "", 409, im.OutOfOrder, 0},
 		{"a proxy's page", `<html>`, "", 502, im.Unavailable, 0},
-		{"no such path", ``, "", 404, im.NotFound, 0},
-		{"an odd status", ``, "", 418, im.Invalid, 0},
-		{"an odd failure", ``, "", 599, im.Internal, 0},
+		{"no such path", ``, "", 404, im.Unavailable, 0},
+		{"an odd status", ``, "", 418, im.Unavailable, 0},
+		{"an odd failure", ``, "", 599, im.Unavailable, 0},
+		{"a time before now", `{"code":"unavailable","retry_after_ms":-5}`, "-1", 503, im.Unavailable, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -24,7 +24,15 @@ func (b *backoff) next() time.Duration {
 
 func (b *backoff) reset() { b.attempts = 0 }
 
-// jitter returns 0.5 to 1.5 times d.
+// longestWait bounds what a server, or whoever speaks for it, may ask for.
+const longestWait = 24 * time.Hour
+
+// retryAfter is what a server asks to wait, as far as that can be.
+func retryAfter(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), longestWait.Milliseconds())) * time.Millisecond
+}
+
+// jitter returns 0.5 to 1.5 times d, which must not be negative.
 func jitter(d time.Duration) time.Duration {
 	return d/2 + time.Duration(rand.Int64N(int64(d)+1))
 }

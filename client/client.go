@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 )
 
 // ErrClosed is what a closed Client answers. Sends that it leaves unanswered may
 // or may not have been done; with a State they go out again from the next Client.
 var ErrClosed = errors.New("client is closed")
+
+// ErrEnded is why there is no answer: the client stays away (see Disconnected.Final) until
+// Connect is called again. What it was asked to send is still on its way.
+var ErrEnded = errors.New("client has ended")
 
 // maxSignals bounds the signals that wait to be written.
 const maxSignals = 64
@@ -38,17 +43,21 @@ type Client struct {
 	out     *outbox
 	in      *inbox
 	rooms   map[string]*room // that it is in, by room id
+	former  map[string]bool  // rooms' conversations that an earlier process has sent to, and that are not joined yet
 	tokens  Tokens
-	link    *link         // the live session; nil = none
-	running bool          // run lives
-	started bool          // handler and keeper live
-	closed  bool          // Close was called
-	gone    bool          // Close has returned: nothing is saved any more
-	unsure  bool          // whether the last refresh was done is not known
-	ended   error         // why run ended; nil while it lives
-	watched *imv1.Watch   // what every session is to watch; nil = nobody
-	changed chan struct{} // closed and replaced at every change that someone may wait for
-	room    chan struct{} // 1: a send has left the outbox; who takes it passes it on
+	link    *link // the live session; nil = none
+	running bool  // run lives
+	started bool  // handler and keeper live
+	closed  bool  // Close was called
+	unsaved error // why the last save failed; nil = it did not
+	gone    bool  // Close has returned: nothing is saved any more
+	unsure  bool  // whether the last refresh was done is not known
+
+	refreshing chan struct{} // closed at the end of a refresh; nil = there is none
+	ended      error         // why run ended; nil while it lives
+	watched    *imv1.Watch   // what every session is to watch; nil = nobody
+	changed    chan struct{} // closed and replaced at every change that someone may wait for
+	room       chan struct{} // 1: a send has left the outbox; who takes it passes it on
 }
 
 // New makes a client and loads its local state. It starts nothing.
@@ -76,7 +85,7 @@ func New(config Config) (*Client, error) {
 func newClient(config Config, snapshot Snapshot) *Client {
 	c := &Client{
 		config: config, tokens: config.Tokens, backoff: backoff{least: config.MinBackoff, most: config.MaxBackoff},
-		in: newInbox(snapshot), rooms: map[string]*room{}, changed: make(chan struct{}), room: make(chan struct{}, 1), failed: failures{},
+		in: newInbox(snapshot), rooms: map[string]*room{}, former: map[string]bool{}, changed: make(chan struct{}), room: make(chan struct{}, 1), failed: failures{},
 		entries: make(chan struct{}, 1), keepNow: make(chan struct{}, 1), keepSoon: make(chan struct{}, 1),
 		keepFinal: make(chan struct{}),
 	}
@@ -85,6 +94,9 @@ func newClient(config Config, snapshot Snapshot) *Client {
 	c.handling, c.stop = context.WithCancel(c.ctx)
 	for _, send := range snapshot.Sends {
 		c.out.add(send, true)
+		if key := conversationOf("", send.GetTo()); im.IsRoom(key) {
+			c.former[key] = true
+		}
 	}
 	return c
 }

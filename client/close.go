@@ -8,7 +8,8 @@ import (
 // Close ends the client: it waits for the handler to return, saves the local
 // state, writes the last acknowledgement and closes the connection. Sends without
 // an outcome end with ErrClosed. When the context ends first, the connection is
-// cut, its error returned, and nothing saved any more: what the handler finishes
+// cut, its error returned, and nothing saved any more, but by
+// a Save that is under way: what the handler finishes
 // later comes again. Closing again does nothing.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
@@ -27,6 +28,11 @@ func (c *Client) Close(ctx context.Context) error {
 	defer c.abandon()
 	select {
 	case <-ended:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.unsaved != nil {
+			return fmt.Errorf("close: save the local state: %w", c.unsaved)
+		}
 		return nil
 	case <-ctx.Done():
 		c.cancel()
@@ -40,12 +46,15 @@ func (c *Client) shutDown() {
 	close(c.keepFinal)
 	c.keepers.Wait()
 	c.mu.Lock()
-	link, started := c.link, c.started
+	link, started, refreshing := c.link, c.started, c.refreshing
 	c.mu.Unlock()
 	if !started { // there is no keeper; what was accepted is kept all the same
 		c.save() //nolint:errcheck // its hook has told
 	}
 	link.flush()
+	if refreshing != nil { // else its tokens, which the server takes for the only ones now, would be lost
+		<-refreshing
+	}
 	c.cancel()
 	c.runs.Wait()
 }

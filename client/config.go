@@ -22,10 +22,13 @@ const (
 )
 
 // Handler is the application's side of the inbox. One goroutine makes all calls,
-// never two at once. The context ends when the client is closed.
+// never two at once. The context ends when the client is closed. Close waits for the call
+// in hand, so none may call it.
 type Handler interface {
 	// Entry takes the next inbox entry. Seqs ascend without holes and none comes
-	// twice while the local state lives. Once it returns nil the entry counts as
+	// twice while the local state lives, but for those handled within the last AckDelay
+	// before the process was killed; a State that the application keeps with what it
+	// makes of entries has those once, too. Once it returns nil the entry counts as
 	// safe on this device and is acknowledged. After an error the same entry is
 	// handed in again, with growing pauses of up to 5 s.
 	Entry(ctx context.Context, entry *imv1.Entry) error
@@ -68,7 +71,8 @@ type Disconnected struct {
 }
 
 // Hooks let an application watch. They are called by the client's own goroutines
-// and must not block; any may be nil.
+// and must not block, nor call what waits for the client: Close, Connect, Send, Read,
+// JoinRoom and the like belong on a goroutine of the application's. Any may be nil.
 type Hooks struct {
 	OnConnect    func(Session)
 	OnDisconnect func(Disconnected)

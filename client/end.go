@@ -39,7 +39,7 @@ func (e *EndError) Reconnect() bool {
 func endOf(body *imv1.Disconnect) *EndError {
 	return &EndError{
 		Code: im.DisconnectCode(body.GetCode()), Reason: body.GetReason(), Address: body.GetAddress(),
-		RetryAfter: time.Duration(body.GetRetryAfterMs()) * time.Millisecond, reconnect: body.GetReconnect(),
+		RetryAfter: retryAfter(int64(body.GetRetryAfterMs())), reconnect: body.GetReconnect(),
 	}
 }
 
@@ -61,7 +61,7 @@ func judge(err error) verdict {
 	var refusal *im.Error
 	if errors.As(err, &refusal) {
 		return verdict{
-			final: refusal.Code.Final(), newToken: refusal.Code == im.Unauthenticated, after: jitter(refusal.RetryAfter),
+			final: refusal.Code.Final(), newToken: refusal.Code == im.Unauthenticated, after: refusal.RetryAfter + jitter(refusal.RetryAfter)/4,
 			failed: refusal.Code == im.Unavailable || refusal.Code == im.Internal,
 		}
 	}

@@ -80,12 +80,12 @@ func (c *Client) handledItem(it item) {
 	c.in.done(it)
 	switch {
 	case it.signal != nil, it.room != nil:
-		c.readOn(it.room)
 	case it.over != nil, c.in.pending >= min(c.config.AckEvery, max(1, c.in.window/2)):
 		signal(c.keepNow)
 	default:
 		signal(c.keepSoon)
 	}
+	c.readOn()
 	if c.in.wanted {
 		c.link.wakeUp()
 	}
@@ -165,6 +165,9 @@ func (c *Client) save() error {
 		// A save is never cut short by Close: it decides what comes again.
 		if err := c.config.State.Save(context.WithoutCancel(c.ctx), snapshot); err != nil {
 			c.config.Logger.Error("save the local state", "error", err)
+			c.mu.Lock()
+			c.unsaved = err
+			c.mu.Unlock()
 			if c.config.Hooks.OnStateError != nil {
 				c.config.Hooks.OnStateError(err)
 			}
@@ -173,7 +176,7 @@ func (c *Client) save() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.in.saved = handled
+	c.in.saved, c.unsaved = handled, nil
 	for _, p := range sends {
 		p.saved = true
 	}

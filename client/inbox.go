@@ -21,7 +21,8 @@ type inbox struct {
 	lateHead int64  // head that was above received at the last heartbeat_reply; 0 = none was
 	window   int
 
-	queue []item // for the handler; at most 2 windows, a page and a StartOver
+	queue []item                  // for the handler; at most 2 windows, a page and a StartOver
+	later map[string]*imv1.Signal // the presences that found it full, by user: those who are watched
 
 	handled handled // by the application
 	saved   handled // in the local state
@@ -105,10 +106,20 @@ func (in *inbox) entries(entries []*imv1.Entry) {
 	}
 }
 
-// signal queues a signal unless the handler is behind.
+// signal queues a signal unless the handler is behind: then a presence, which stands until
+// the next one of its user, waits, and all others are dropped.
 func (in *inbox) signal(signal *imv1.Signal) {
+	user := PresenceOf(signal).GetUserId()
 	if len(in.queue) < in.window {
+		delete(in.later, user)
 		in.queue = append(in.queue, item{era: in.era, signal: signal})
+		return
+	}
+	if _, waits := in.later[user]; user != "" && (waits || len(in.later) < im.MaxWatched) {
+		if in.later == nil {
+			in.later = map[string]*imv1.Signal{}
+		}
+		in.later[user] = signal
 	}
 }
 
@@ -158,6 +169,10 @@ func (in *inbox) syncFailed(now time.Time, retryAfter time.Duration) {
 // next takes the next item for the handler.
 func (in *inbox) next() (item, bool) {
 	if len(in.queue) == 0 {
+		for user, signal := range in.later {
+			delete(in.later, user)
+			return item{era: in.era, signal: signal}, true
+		}
 		in.queue = nil
 		return item{}, false
 	}

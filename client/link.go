@@ -27,6 +27,7 @@ type link struct {
 	signals   int             // among control
 	calls     map[int32]*call // that wait for their reply
 	joins     map[int32]*room // reads of rooms that nobody waits for
+	rewatch   int32           // of the watch that nobody waits for; 0 = there is none
 	beat      bool            // a heartbeat is due
 	beatSince time.Time       // of the oldest heartbeat without a reply; zero = none
 	flushing  chan struct{}   // not nil: to be closed once nothing is left to write
@@ -80,6 +81,7 @@ func (l *link) write() {
 		resume, flushed := l.collect(&b)
 		if len(b.bytes) > 0 {
 			if err := l.conn.write(b.bytes, b.ends); err != nil {
+				l.waitForLastWords()
 				l.end(err)
 				return
 			}
@@ -91,6 +93,18 @@ func (l *link) write() {
 		if !l.waitForWork(resume) {
 			return
 		}
+	}
+}
+
+// lastWords is how long the reader has, when nothing can be written any more, to find why.
+const lastWords = time.Second
+
+func (l *link) waitForLastWords() {
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.ctx.Done():
 	}
 }
 

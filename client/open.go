@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -93,7 +94,7 @@ func (c *Client) authenticate(conn conn) (*imv1.AuthReply, error) {
 	for {
 		frame, err := conn.read()
 		if err != nil {
-			return nil, err
+			return nil, notInTime(err)
 		}
 		switch frame.Op {
 		case wire.OpAuthReply:
@@ -102,7 +103,16 @@ func (c *Client) authenticate(conn conn) (*imv1.AuthReply, error) {
 		case wire.OpError:
 			return nil, with(frame, &imv1.Error{}, func(body *imv1.Error) error { return errorOf(body) })
 		case wire.OpDisconnect:
-			return nil, with(frame, &imv1.Disconnect{}, func(body *imv1.Disconnect) error { return endOf(body) })
+			return nil, with(frame, &imv1.Disconnect{}, func(body *imv1.Disconnect) error { return notInTime(endOf(body)) })
 		}
 	}
+}
+
+// notInTime makes a failure like any other of an end without a refusal: the auth was too long
+// on its way, which says nothing of its token.
+func notInTime(err error) error {
+	if end := (*EndError)(nil); errors.As(err, &end) && end.Code == im.DisconnectUnauthenticated {
+		return fmt.Errorf("the server has not had the auth in time: %s", end.Reason)
+	}
+	return err
 }

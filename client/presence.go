@@ -3,9 +3,11 @@ package client
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/im-transfer/im"
 	imv1 "github.com/im-transfer/im/proto/im/v1"
 	"github.com/im-transfer/im/proto/wire"
 )
@@ -36,8 +38,27 @@ func (c *Client) Watch(ctx context.Context, userIDs ...string) ([]*imv1.Presence
 // watchAgain has a new session watch what the one before did. The caller holds mu.
 func (c *Client) watchAgain(l *link) {
 	if len(c.watched.GetUserIds()) > 0 {
-		l.control = append(l.control, control{wire.OpWatch, l.next(), c.watched})
+		l.rewatch = l.next()
+		l.control = append(l.control, control{wire.OpWatch, l.rewatch, c.watched})
 	}
+}
+
+// watchRefused asks again after a pause. The caller holds mu.
+func (l *link) watchRefused(refusal *im.Error) {
+	c := l.client
+	l.rewatch = 0
+	if refusal.Code.Final() { // it was not when it was asked for first
+		c.config.Logger.Warn("nobody is watched any more", "error", refusal)
+		return
+	}
+	time.AfterFunc(max(refusal.RetryAfter, time.Second), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.link == l {
+			c.watchAgain(l)
+			l.wakeUp()
+		}
+	})
 }
 
 // watchReply gives the answer to the call that waits for it, or, where that is the session's
@@ -52,6 +73,7 @@ func (l *link) watchReply(frame wire.Frame) error {
 	}
 	return with(frame, &imv1.WatchReply{}, func(reply *imv1.WatchReply) error {
 		c.mu.Lock()
+		l.rewatch = 0
 		for _, p := range reply.GetPresences() {
 			c.in.signal(signalOf(p))
 		}

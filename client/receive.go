@@ -84,8 +84,7 @@ func with[B decoder](frame wire.Frame, body B, apply func(B) error) error {
 }
 
 func errorOf(body *imv1.Error) *im.Error {
-	after := time.Duration(body.GetRetryAfterMs()) * time.Millisecond
-	return im.Retry(im.Code(body.GetCode()), after, body.GetMessage())
+	return im.Retry(im.Code(body.GetCode()), retryAfter(int64(body.GetRetryAfterMs())), body.GetMessage())
 }
 
 func (l *link) deliver(body *imv1.Deliver) error {
@@ -128,6 +127,8 @@ func (l *link) refuse(sequence int32, refusal *im.Error) error {
 		waiting.fail(refusal)
 	case sequence != 0 && l.joins[sequence] != nil:
 		l.joinRefused(sequence, refusal)
+	case sequence != 0 && sequence == l.rewatch:
+		l.watchRefused(refusal)
 	case sequence != 0 && sequence == c.in.syncing:
 		c.in.syncFailed(now, refusal.RetryAfter)
 	default:

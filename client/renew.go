@@ -33,7 +33,7 @@ func (c *Client) refresh(ctx context.Context) error {
 	old := c.Tokens()
 	var tokens Tokens
 	var err error
-	c.setUnsure(true)
+	defer c.beginRefresh()()
 	if c.config.Refresh != nil {
 		tokens, err = c.config.Refresh(ctx, old)
 	} else {
@@ -51,6 +51,35 @@ func (c *Client) refresh(ctx context.Context) error {
 		c.config.Hooks.OnTokens(c.Tokens())
 	}
 	return nil
+}
+
+// beginRefresh notes that one is in hand; what it returns, that it has ended.
+func (c *Client) beginRefresh() (end func()) {
+	done := make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsure, c.refreshing = true, done
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.refreshing = nil
+		close(done)
+	}
+}
+
+// becomeSure repeats a refresh whose answer got lost, during a pause that may be longer
+// than there is time for that. It returns what is left of the pause.
+func (c *Client) becomeSure(wait time.Duration) (time.Duration, error) {
+	for wait > renewAgain && c.refreshUnsure() && c.canRefresh() {
+		if c.refresh(c.ctx) == nil {
+			break
+		}
+		if err := sleep(c.ctx, renewAgain); err != nil {
+			return 0, err
+		}
+		wait -= renewAgain
+	}
+	return wait, nil
 }
 
 // refreshUnsure reports whether the answer to the last refresh got lost. It must
@@ -101,6 +130,9 @@ func (c *Client) renew(l *link, life time.Duration) {
 		life, err := c.renewOnce(l)
 		if wait = renewalAfter(life); err != nil {
 			c.config.Logger.Warn("renew the session's token", "error", err)
+			if refusal := (*im.Error)(nil); errors.As(err, &refusal) && refusal.Code.Final() {
+				return
+			}
 			wait = renewAgain
 		}
 	}

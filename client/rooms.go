@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"time"
 
@@ -42,7 +44,8 @@ type room struct {
 // JoinRoom enters a room, until LeaveRoom or the end of the client: after a reconnect it
 // joins again, and reads what it has missed. The answer holds the latest events, or with
 // after (0 or more) those above that seq: the first of them, the handler gets the rest. A
-// negative after is the latest. It waits for a session and tries again, until the context
+// negative after is the latest. What an earlier process has sent to the room, and a State
+// has kept, goes out behind it, or behind LeaveRoom. It waits for a session and tries again, until the context
 // ends, while it is not known whether there is such a room.
 func (c *Client) JoinRoom(ctx context.Context, roomID string, after int64) (*imv1.JoinReply, error) {
 	join := &imv1.Join{RoomId: roomID}
@@ -50,14 +53,20 @@ func (c *Client) JoinRoom(ctx context.Context, roomID string, after int64) (*imv
 		join.After = &after
 	}
 	reply := &imv1.JoinReply{}
-	return reply, c.ask(ctx, wire.OpJoin, join, wire.OpJoinReply, reply)
+	err := c.ask(ctx, wire.OpJoin, join, wire.OpJoinReply, reply)
+	if refusal := (*im.Error)(nil); errors.As(err, &refusal) && refusal.Code.Final() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forgetFormer(roomID) // what waits to be sent to it is told the same
+	}
+	return reply, err
 }
 
 // LeaveRoom leaves a room. An error of im.NotFound says that the client was not in it.
 func (c *Client) LeaveRoom(ctx context.Context, roomID string) error {
 	c.mu.Lock()
 	delete(c.rooms, roomID)
-	c.letSends(roomID)
+	c.forgetFormer(roomID)
 	c.mu.Unlock()
 	return c.ask(ctx, wire.OpLeave, &imv1.Leave{RoomId: roomID}, wire.OpLeaveReply, &imv1.LeaveReply{})
 }
@@ -66,7 +75,7 @@ func (c *Client) LeaveRoom(ctx context.Context, roomID string) error {
 // writes. What is to be sent to a room waits until it is in: else it would be refused for
 // good. The caller holds mu.
 func (l *link) joinAgain() {
-	l.client.out.held = make(map[string]bool, len(l.client.rooms))
+	l.client.out.held = maps.Clone(l.client.former)
 	for _, r := range l.client.rooms {
 		r.behind, l.client.out.held[im.RoomConversation(r.id)] = false, true
 		l.readRoom(r)
@@ -86,8 +95,8 @@ func (l *link) readRoom(r *room) {
 }
 
 // readOn asks for what was left out while the handler was behind. The caller holds mu.
-func (c *Client) readOn(handled *RoomDelivery) {
-	if handled == nil || len(c.in.queue) > c.in.window/2 {
+func (c *Client) readOn() {
+	if len(c.in.queue) > c.in.window/2 {
 		return
 	}
 	for _, r := range c.rooms {
@@ -115,6 +124,9 @@ func (l *link) joinReply(frame wire.Frame, body *imv1.JoinReply) error {
 		}
 	case waiting != nil && !waiting.closed:
 		l.entered(body)
+	case r == nil && c.rooms[body.GetRoomId()] == nil: // whoever has asked does not wait any more
+		l.control = append(l.control, control{wire.OpLeave, l.next(), &imv1.Leave{RoomId: body.GetRoomId()}})
+		l.wakeUp()
 	}
 	c.mu.Unlock()
 	signal(c.entries)
@@ -128,7 +140,7 @@ func (l *link) joinReply(frame wire.Frame, body *imv1.JoinReply) error {
 func (l *link) entered(body *imv1.JoinReply) {
 	r := &room{id: body.GetRoomId(), upto: body.GetUpto(), head: body.GetHead()}
 	l.client.rooms[r.id] = r
-	l.client.letSends(r.id)
+	l.client.forgetFormer(r.id)
 	if r.upto < r.head {
 		l.readRoom(r)
 	}
@@ -240,6 +252,12 @@ func endsFor(d *RoomDelivery, userID string) error {
 		}
 	}
 	return nil
+}
+
+// forgetFormer lets go what an earlier process has sent to a room. The caller holds mu.
+func (c *Client) forgetFormer(roomID string) {
+	delete(c.former, im.RoomConversation(roomID))
+	c.letSends(roomID)
 }
 
 // letSends lets go what waits for a room to be joined again. The caller holds mu.

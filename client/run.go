@@ -23,8 +23,8 @@ type target struct {
 
 // run is the run goroutine: one session after the other until one ends for good.
 func (c *Client) run() {
-	var next target // told by a disconnect
-	renewed := false
+	var next target                        // told by a disconnect
+	renewed, renewal := false, time.Time{} // since the last session; when that was
 	for c.ctx.Err() == nil {
 		lived, at, err := c.attempt(next)
 		if c.ctx.Err() != nil {
@@ -41,7 +41,10 @@ func (c *Client) run() {
 			c.failed.add(at.serverID, time.Now())
 		}
 		if v.newToken && !renewed && c.canRefresh() {
-			renewed = true
+			if time.Since(renewal) < stableAfter && c.pauseBefore(verdict{}, err) != nil {
+				break
+			}
+			renewed, renewal = true, time.Now()
 			if err = c.renewAfterRefusal(err); err == nil {
 				next = target{}
 				continue
@@ -67,6 +70,10 @@ func (c *Client) pauseBefore(v verdict, err error) error {
 		wait = c.backoff.next()
 	}
 	c.disconnected(Disconnected{Err: err, RetryIn: wait})
+	wait, ended := c.becomeSure(wait)
+	if ended != nil {
+		return ended
+	}
 	return sleep(c.ctx, wait)
 }
 
@@ -137,13 +144,13 @@ func (c *Client) serve(l *link, reply *imv1.AuthReply) {
 	c.broadcast()
 	c.mu.Unlock()
 	c.config.Logger.Info("connected", "address", l.session.Address, "session", l.session.SessionID)
+	stop := context.AfterFunc(c.ctx, func() { l.end(ErrClosed) })
+	defer stop()
 	if c.config.Hooks.OnConnect != nil {
 		c.config.Hooks.OnConnect(l.session)
 	}
 	signal(c.entries)
 	signal(c.keepSoon)
-	stop := context.AfterFunc(c.ctx, func() { l.end(ErrClosed) })
-	defer stop()
 	var parts sync.WaitGroup
 	parts.Go(l.read)
 	parts.Go(l.write)

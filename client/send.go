@@ -42,8 +42,8 @@ func (s *Sending) Done() <-chan struct{} { return s.done }
 
 // Wait returns the outcome: an *im.Error with a final code when the server
 // refused it, ErrClosed when the client was closed before there was one. When
-// the context ends first, or the client ends for good, that error is returned and
-// the message stays on its way: it goes out again with the next session.
+// the context ends first, or the client ends for good (ErrEnded), that error is returned
+// and the message stays on its way: it goes out again with the next session.
 func (s *Sending) Wait(ctx context.Context) (Ack, error) {
 	for {
 		s.client.mu.Lock()
@@ -58,7 +58,7 @@ func (s *Sending) Wait(ctx context.Context) (Ack, error) {
 		default:
 		}
 		if over != nil && !errors.Is(over, ErrClosed) {
-			return Ack{}, fmt.Errorf("wait for the answer to a send: %w", over)
+			return Ack{}, fmt.Errorf("wait for the answer to a send: %w: %v", ErrEnded, over) //nolint:errorlint // its code is no answer to the send
 		}
 		select {
 		case <-s.done:

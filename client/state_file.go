@@ -78,7 +78,7 @@ func (f *FileState) replace(data []byte) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("make the state's folder: %w", err)
 	}
-	name := f.path + ".tmp"
+	name := fmt.Sprintf("%s.%d.tmp", f.path, os.Getpid()) // another process can spoil what is kept, not tear it
 	temporary, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func newChatCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringVar(&options.server, "server", defaultServer, "base URL of the http server")
 	flags.StringVar(&options.user, "user", "", "user name; without it, /login or /register")
-	flags.StringVar(&options.password, "password", "", "password; asked for when it is left out")
+	flags.StringVar(&options.password, "password", "", "password; better in IM_CHAT_PASSWORD, or asked for when it is left out")
 	flags.BoolVar(&options.register, "register", false, "make the account first")
 	flags.StringVar(&options.to, "to", "", "talk to this user at once")
 	flags.StringVar(&options.transport, "transport", client.WebSocket, "websocket or tcp")
@@ -188,12 +189,12 @@ func readLines(in io.Reader) *typed {
 // askPassword returns the flag's password, or asks for one where there is a
 // terminal to ask at.
 func askPassword(ctx context.Context, given string, in io.Reader, out io.Writer) (string, error) {
-	if given != "" {
+	if given = cmp.Or(given, os.Getenv("IM_CHAT_PASSWORD")); given != "" {
 		return given, nil
 	}
 	file, ok := in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return "", errors.New("--password is needed where there is no terminal to ask at")
+		return "", errors.New("IM_CHAT_PASSWORD, or --password, is needed where there is no terminal to ask at")
 	}
 	fmt.Fprint(out, "password: ")
 	password, err := readHidden(ctx, file)

@@ -27,6 +27,7 @@ type talk struct {
 	names map[string]string // user id -> user name; conversation id -> name of a group
 	said  map[string]string // client_msg_id -> text, of this run
 	peer  partner           // whom one talks to
+	chose bool              // somebody has been chosen before
 }
 
 // newTalk makes a talk; start connects it.
@@ -50,7 +51,7 @@ func newTalk(options *chatOptions, who identity, out io.Writer, zone *time.Locat
 
 func (t *talk) print(lines ...string) {
 	for _, line := range lines {
-		fmt.Fprintln(t.out, line)
+		fmt.Fprintln(t.out, printable(line)) // whoever said a part of it
 	}
 }
 
@@ -78,7 +79,7 @@ func (t *talk) firstPeer(ctx context.Context, message *imv1.Message) {
 		return
 	}
 	t.mu.Lock()
-	first := t.peer.nobody()
+	first := t.peer.nobody() && !t.chose // else a line that is half typed would be said to whoever writes
 	t.mu.Unlock()
 	if first {
 		t.choose(partner{user: client.User{UserID: message.GetSenderId(), Username: t.nameOf(ctx, message.GetSenderId())}})
@@ -153,7 +154,7 @@ func (t *talk) learn(user client.User) {
 
 func (t *talk) choose(peer partner) {
 	t.mu.Lock()
-	t.peer = peer
+	t.peer, t.chose = peer, true
 	t.mu.Unlock()
 	t.print("-- talking to " + printable(peer.name()))
 }
