@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,11 @@ func FreePorts(n int) ([]int, error) {
 	if err := os.MkdirAll(claims, 0o777); err != nil { //nolint:gosec // whoever runs clusters here shares it
 		return nil, fmt.Errorf("choose ports: %w", err)
 	}
+	unlock, err := lock(filepath.Join(claims, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("choose ports: %w", err)
+	}
+	defer unlock()
 	var ports []int
 	for range 100 * n {
 		port := lowestPort + rand.IntN(portCount)
@@ -56,18 +62,38 @@ func isFree(port int) bool {
 	return err == nil && listener.Close() == nil
 }
 
-// claim makes a file for a port, which one of several programs can, and reports
-// whether this one did.
-func claim(file string) (bool, error) {
-	made, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		return true, made.Close()
+// lock keeps other programs from choosing ports meanwhile: of two who find an old claim,
+// the later would end the earlier's new one.
+func lock(name string) (unlock func(), err error) {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666) //nolint:gosec // as their folder
+	if err != nil {
+		return nil, err
 	}
-	if !errors.Is(err, fs.ErrExist) {
+	for {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() { file.Close() }, nil
+}
+
+// claim makes a file for a port, and reports whether it was nobody's.
+func claim(file string) (bool, error) {
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && time.Since(info.ModTime()) < claimed:
+		return false, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false, err
 	}
-	if info, err := os.Stat(file); err != nil || time.Since(info.ModTime()) < claimed {
-		return false, nil //nolint:nilerr // it is gone again: someone else is at it
+	now := time.Now()
+	made, err := os.OpenFile(file, os.O_CREATE, 0o600)
+	if err != nil {
+		return false, err
 	}
-	return false, os.Remove(file) // an old claim, for whoever draws it next
+	return true, errors.Join(made.Close(), os.Chtimes(file, now, now))
 }
