@@ -39,20 +39,19 @@ type Client struct {
 	keepSoon  chan struct{}  // 1: save within AckDelay
 	keepFinal chan struct{}  // closed: save once more and end
 
-	mu      sync.Mutex
-	out     *outbox
-	in      *inbox
-	rooms   map[string]*room // that it is in, by room id
-	former  map[string]bool  // rooms' conversations that an earlier process has sent to, and that are not joined yet
-	tokens  Tokens
-	link    *link // the live session; nil = none
-	running bool  // run lives
-	started bool  // handler and keeper live
-	closed  bool  // Close was called
-	unsaved error // why the last save failed; nil = it did not
-	gone    bool  // Close has returned: nothing is saved any more
-	unsure  bool  // whether the last refresh was done is not known
-
+	mu         sync.Mutex
+	out        *outbox
+	in         *inbox
+	rooms      map[string]*room // that it is in, by room id
+	former     map[string]bool  // rooms' conversations that an earlier process has sent to, and that are not joined yet
+	tokens     Tokens
+	link       *link         // the live session; nil = none
+	running    bool          // run lives
+	started    bool          // handler and keeper live
+	closed     bool          // Close was called
+	unsaved    error         // why the last save failed; nil = it did not
+	gone       bool          // Close has returned: nothing is saved any more
+	unsure     bool          // whether the last refresh was done is not known
 	refreshing chan struct{} // closed at the end of a refresh; nil = there is none
 	ended      error         // why run ended; nil while it lives
 	watched    *imv1.Watch   // what every session is to watch; nil = nobody

@@ -8,9 +8,8 @@ import (
 // Close ends the client: it waits for the handler to return, saves the local
 // state, writes the last acknowledgement and closes the connection. Sends without
 // an outcome end with ErrClosed. When the context ends first, the connection is
-// cut, its error returned, and nothing saved any more, but by
-// a Save that is under way: what the handler finishes
-// later comes again. Closing again does nothing.
+// cut, its error returned, and nothing saved any more, but by a Save that is under
+// way: what the handler finishes later comes again. Closing again does nothing.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	was := c.closed

@@ -272,7 +272,7 @@ func TestALongPauseDoesNotDelayTheRepeatOfARefresh(t *testing.T) {
 		defer closeClient(t, c)
 		p := f.connected(c, &imv1.AuthReply{ExpiresIn: 100})
 		time.Sleep(71 * time.Second)
-		p.write(wire.OpDisconnect, 0, &imv1.Disconnect{Code: "draining", Reconnect: true, RetryAfterMs: 90_000})
+		p.write(wire.OpDisconnect, 0, &imv1.Disconnect{Code: "draining", Reconnect: true, RetryAfterMs: 70_000})
 		p.close()
 		f.accept().welcome(nil)
 		if first, second := <-refreshes, <-refreshes; second.Sub(first) > 30*time.Second {
