@@ -275,3 +275,21 @@ func TestAChatSaysThatALineIsTooLong(t *testing.T) {
 		t.Errorf("%v after %q", err, out.String())
 	}
 }
+
+// The first who says something is talked to, if nobody has been chosen; later nobody is
+// chosen but by the user, who may be in the middle of a line.
+func TestAStrangerIsNotChosenLater(t *testing.T) {
+	x := &talk{out: io.Discard, names: map[string]string{"u-bob": "bob", "u-eve": "eve"}}
+	from := func(user string) *imv1.Message {
+		return &imv1.Message{SenderId: user, ConversationType: string(im.Direct)}
+	}
+	x.firstPeer(t.Context(), from("u-bob"))
+	if peer, err := x.chosen(); err != nil || peer.user.UserID != "u-bob" {
+		t.Fatalf("chosen is %v, %v", peer, err)
+	}
+	x.peer = partner{} // as after /leave
+	x.firstPeer(t.Context(), from("u-eve"))
+	if peer, err := x.chosen(); err == nil {
+		t.Errorf("chosen is %v", peer)
+	}
+}
